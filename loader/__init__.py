@@ -1,0 +1,47 @@
+"""loader: NDJSON and Parquet files of events into PostgreSQL, every row accounted for.
+
+A file's way through the modules, in order:
+
+    landing      which files are ready; their content's SHA-256
+    compression  plain, gzip and zstd files as one stream of bytes; lines cuts it at newlines
+    decode       files -> blocks of rows: ndjson (pure), parquet (with nested for structs and maps)
+    canonical    columns in the contract's dtypes: timestamps, jsonb  (pure)
+    contract     contracts/events.py -> fields, types, schema
+    validate     rows + contract -> valid rows and rejects            (pure)
+    staging      valid rows -> binary COPY -> staging tables
+    merge        staging tables -> events; duplicates, conflicts
+    ledger       which contents were loaded, with their counts
+    quarantine   rejected rows and refused files
+    archive      loaded files leave the landing folder
+
+Around it:
+
+    pipeline     strings the stages together in one transaction; prefetch lets them overlap
+    workers      several pipelines side by side, each over the database sessions of its own
+    run          one whole run; progress and report show it; rehearse does it without a database
+    cli          the command line; settings and conninfo say what is meant
+    database     connections and their errors; migrate; psql
+    embedded     a PostgreSQL for who has none; embedded_home says where it lives and as whom
+    single       the way in for one event
+    simulate     synthetic events
+    model, errors, names, resources: what all of them share
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from loader.single import ValidationError, ingest_event, validate_event
+
+__version__ = "0.1.0"
+__all__ = ["ValidationError", "__version__", "ingest_event", "validate_event"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the single-event way in when it is first asked for; the command line must start without it."""
+    if name in ("ValidationError", "ingest_event", "validate_event"):
+        from loader import single
+
+        return getattr(single, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,168 @@
+"""Loads the contract (`contracts/events.py`) and derives from it what every other stage needs to know.
+
+Importing this module imports Pandera and Polars: only do so when there is work.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pandera.polars as pa
+import polars as pl
+
+from loader import timestamps
+from loader.errors import UsageError
+from loader.resources import bundled
+
+KEY = "event_id"
+# Columns that the loader itself adds to every row of `events`.
+PROVENANCE = ("file_id", "line")
+
+# Pandera's own checks and the codes of their failures, where a field's metadata says nothing else.
+_DEFAULT_CODES = {
+    "not_nullable": "missing_field",
+    "str_matches": "pattern_mismatch",
+    "str_contains": "pattern_mismatch",
+    "str_length": "bad_length",
+    "isin": "value_not_allowed",
+    "notin": "value_not_allowed",
+    "equal_to": "value_not_allowed",
+    "not_equal_to": "value_not_allowed",
+    "in_range": "value_out_of_range",
+    "greater_than": "value_out_of_range",
+    "greater_than_or_equal_to": "value_out_of_range",
+    "less_than": "value_out_of_range",
+    "less_than_or_equal_to": "value_out_of_range",
+}
+
+
+class Kind(Enum):
+    """A Postgres type that a field may have, with the dtype that its column has in a frame."""
+
+    UUID = ("uuid", pl.String())
+    TEXT = ("text", pl.String())
+    TIMESTAMPTZ = ("timestamptz", timestamps.DTYPE)
+    JSONB = ("jsonb", pl.String())
+    BIGINT = ("bigint", pl.Int64())
+    DOUBLE = ("double precision", pl.Float64())
+    BOOLEAN = ("boolean", pl.Boolean())
+
+    def __init__(self, postgres: str, dtype: pl.DataType) -> None:
+        self.postgres = postgres
+        self.dtype = dtype
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of the contract."""
+
+    name: str
+    kind: Kind
+    required: bool
+
+
+@dataclass(frozen=True)
+class Contract:
+    """The contract as the stages use it. `codes` maps (column, check's number or "not_nullable") to reject codes."""
+
+    version: str
+    fields: tuple[Field, ...]
+    ignore_unknown: bool
+    schema: pa.DataFrameSchema
+    codes: Mapping[tuple[str, int | str], str]
+    source: Path
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the fields, in the contract's order."""
+        return [field.name for field in self.fields]
+
+
+def load(folder: Path | None = None) -> Contract:
+    """Load `events.py` from `folder` (default: the bundled `contracts/`).
+
+    Raises:
+        UsageError: it can't be imported, holds no model, or names a type that the loader does not know.
+    """
+    folder = (folder or bundled("contracts")).resolve()
+    with _reported(folder):
+        module = _import(folder)
+    models = [
+        item
+        for item in vars(module).values()
+        if isinstance(item, type) and issubclass(item, pa.DataFrameModel) and item.__module__ == module.__name__
+    ]
+    where = f"contract {folder / 'events.py'}"
+    if len(models) != 1:
+        raise UsageError(f"{where}: expected one pandera DataFrameModel, found {len(models)}")
+    with _reported(folder):
+        schema = models[0].to_schema()
+    metadata = (models[0].get_metadata() or {}).get(None, {}).get("dataframe") or {}
+    unknown = metadata.get("unknown_fields", "reject")
+    if unknown not in ("reject", "ignore"):
+        raise UsageError(f"{where}: unknown_fields is {unknown!r}; it can be 'reject' or 'ignore'")
+    fields = tuple(_field(name, column, where) for name, column in schema.columns.items())
+    if Field(KEY, Kind.UUID, required=True) not in fields:
+        raise UsageError(f"{where}: needs the field {KEY}, of Postgres type uuid and not nullable")
+    return Contract(
+        version=str(metadata.get("version", "unversioned")),
+        fields=fields,
+        ignore_unknown=unknown == "ignore",
+        schema=schema,
+        codes=_codes(schema),
+        source=folder / "events.py",
+    )
+
+
+def _import(folder: Path) -> ModuleType:
+    """Import `contracts.events` from `folder`, and from nowhere else.
+
+    The package is made here with its `__path__` set, so that a contract can import its neighbours, and so that
+    its name is in sys.modules, without which `from __future__ import annotations` breaks in it.
+    """
+    package = ModuleType("contracts")
+    package.__path__ = [str(folder)]
+    for name in [name for name in sys.modules if name == "contracts" or name.startswith("contracts.")]:
+        del sys.modules[name]
+    sys.modules["contracts"] = package
+    importlib.invalidate_caches()
+    return importlib.import_module("contracts.events")
+
+
+@contextmanager
+def _reported(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # A user's file may raise anything.
+        raise UsageError(f"contract {folder / 'events.py'} is broken: {type(error).__name__}: {error}") from error
+
+
+def _field(name: str, column: Any, where: str) -> Field:
+    postgres = (column.metadata or {}).get("postgres")
+    kind = next((kind for kind in Kind if kind.postgres == postgres), None)
+    if kind is None:
+        known = ", ".join(kind.postgres for kind in Kind)
+        raise UsageError(f"{where}: field {name}: metadata['postgres'] is {postgres!r}; known types: {known}")
+    if name in PROVENANCE:
+        raise UsageError(f"{where}: the field name {name} is the loader's own")
+    if column.dtype.type != kind.dtype:
+        raise UsageError(f"{where}: field {name} is {column.dtype.type}, but a {postgres} is held as {kind.dtype}")
+    return Field(name, kind, required=not column.nullable)
+
+
+def _codes(schema: pa.DataFrameSchema) -> dict[tuple[str, int | str], str]:
+    codes: dict[tuple[str, int | str], str] = {}
+    for name, column in schema.columns.items():
+        named = {**_DEFAULT_CODES, **(column.metadata or {}).get("codes", {})}
+        codes[name, "not_nullable"] = named["not_nullable"]
+        for number, check in enumerate(column.checks):
+            codes[name, number] = named.get(check.name, check.name)
+    return codes

@@ -1,0 +1,205 @@
+"""Files -> blocks of decoded rows, in order and with bounded memory; small files share a block."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from loader import landing, ndjson, parquet
+from loader.compression import decompressed
+from loader.contract import Contract
+from loader.errors import FileProblem, FileUnavailable
+from loader.landing import Format, LandingFile
+from loader.lines import Chunk, chunks
+from loader.model import Block, Problem
+
+BLOCK_BYTES = 4 << 20
+# A file that shares a load with others is held whole before its first row is staged, so that a file found broken at
+# its end has left nothing behind. More than this, decompressed, is not held.
+SHARED_FILE_BYTES = 4 << 20
+# However short its lines are, a block has about as many: a bad row takes far more memory than it has bytes.
+_MAX_ROWS = 32_768
+
+
+class TooLargeToShareError(Exception):
+    """Raised when a file that was to share a load turns out too large once decompressed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file to decode, and the id that its rows carry."""
+
+    file: LandingFile
+    file_id: int
+
+
+Advance = Callable[[int], None]
+OnProblem = Callable[[Source, FileProblem | TooLargeToShareError], None]
+
+
+class BlockReader:
+    """Decodes files into blocks."""
+
+    def __init__(self, contract: Contract, *, max_line_bytes: int, advance: Advance = lambda _: None) -> None:
+        self._contract = contract
+        self._max_line_bytes = max_line_bytes
+        self._advance = advance  # told how many bytes of a file were read
+        self._ndjson = ndjson.Decoder(contract, max_line_bytes=max_line_bytes)
+
+    def stream(self, source: Source) -> Generator[Block]:
+        """Yield one file's rows, of any size.
+
+        Raises:
+            FileProblem: the file can't be read, isn't what its name says, or changed meanwhile.
+        """
+        if source.file.format is Format.PARQUET:
+            yield from self._parquet(source)
+            return
+        line = 1
+        for chunk in self._chunks(source.file):
+            for piece in _pieces(chunk):
+                rows = ndjson.Rows()
+                line = self._add(rows, piece, source.file_id, line)
+                if rows:
+                    yield self._ndjson.block(rows)
+
+    def share(self, sources: Sequence[Source], on_problem: OnProblem) -> Generator[Block]:
+        """Yield the rows of many small files, pooled; a file with a problem contributes none, and is reported."""
+        rows = ndjson.Rows()
+        pool: list[Block] = []
+        pooled_bytes = 0
+        for source in sources:
+            try:
+                if source.file.format is Format.PARQUET:
+                    pool += self._held_blocks(source)
+                    held: list[Chunk] = []
+                else:
+                    held = self._held_chunks(source.file)
+            except (FileProblem, TooLargeToShareError) as problem:
+                on_problem(source, problem)
+                continue
+            line = 1
+            for chunk in held:
+                for piece in _pieces(chunk):
+                    line = self._add(rows, piece, source.file_id, line)
+                    pooled_bytes += len(piece.data)
+                    if pooled_bytes >= BLOCK_BYTES or len(rows) >= _MAX_ROWS:
+                        yield self._ndjson.block(rows)
+                        rows, pooled_bytes = ndjson.Rows(), 0
+            if sum(block.frame.height for block in pool) >= _MAX_ROWS:
+                yield from self._pooled(rows, pool)
+                rows, pool, pooled_bytes = ndjson.Rows(), [], 0
+        yield from self._pooled(rows, pool)
+
+    def _pooled(self, rows: ndjson.Rows, pool: list[Block]) -> Iterator[Block]:
+        blocks = [*([self._ndjson.block(rows)] if rows else []), *pool]
+        if blocks:
+            yield blocks[0] if len(blocks) == 1 else _concatenated(blocks)
+
+    def _add(self, rows: ndjson.Rows, chunk: Chunk, file_id: int, line: int) -> int:
+        """Decode a chunk that starts at `line`; return the number of the line after it."""
+        if chunk.over_limit:
+            self._ndjson.add_over_limit(rows, chunk.data, length=chunk.over_limit, file_id=file_id, line=line)
+            return line + 1
+        return line + self._ndjson.add(rows, chunk.data, file_id=file_id, first_line=line)
+
+    def _chunks(self, file: LandingFile) -> Iterator[Chunk]:
+        with landing.opened_as_found(file) as handle, decompressed(handle, file.compression) as stream:
+            seen = 0
+            for chunk in chunks(stream, size=BLOCK_BYTES, max_line_bytes=self._max_line_bytes):
+                position = handle.tell()
+                self._advance(position - seen)
+                seen = position
+                yield chunk
+            self._advance(file.size - seen)
+
+    def _held_chunks(self, file: LandingFile) -> list[Chunk]:
+        held: list[Chunk] = []
+        size = 0
+        for chunk in self._chunks(file):
+            held.append(chunk)
+            size += len(chunk.data)
+            if size > SHARED_FILE_BYTES:
+                raise TooLargeToShareError
+        return held
+
+    def _parquet(self, source: Source) -> Iterator[Block]:
+        with landing.opened_as_found(source.file) as handle:
+            blocks = parquet.blocks(handle, self._contract, file_id=source.file_id, block_bytes=BLOCK_BYTES)
+            seen = 0
+            for block in blocks:
+                position = min(handle.tell(), source.file.size)
+                self._advance(max(0, position - seen))
+                seen = max(seen, position)
+                yield block
+            self._advance(source.file.size - seen)
+
+    def _held_blocks(self, source: Source) -> list[Block]:
+        held: list[Block] = []
+        for block in self._parquet(source):
+            held.append(block)
+            if len(held) > 1:
+                raise TooLargeToShareError
+        return held
+
+
+def _pieces(chunk: Chunk) -> Iterator[Chunk]:
+    """Cut a chunk of very short lines into pieces of a block's rows."""
+    if chunk.over_limit or chunk.data.count(b"\n") <= _MAX_ROWS:
+        yield chunk
+        return
+    lines = chunk.data.split(b"\n")
+    end = lines.pop()
+    for start in range(0, len(lines), _MAX_ROWS):
+        yield Chunk(b"\n".join(lines[start : start + _MAX_ROWS]) + b"\n", 0)
+    if end:
+        yield Chunk(end, 0)
+
+
+def _concatenated(blocks: Sequence[Block]) -> Block:
+    """Return blocks as one."""
+    starts: list[int] = []
+    problems: dict[int, list[Problem]] = {}
+    height = 0
+    for block in blocks:
+        starts.append(height)
+        problems |= {height + row: found for row, found in block.problems.items()}
+        height += block.frame.height
+
+    def owner(row: int) -> tuple[Block, int]:
+        index = bisect.bisect_right(starts, row) - 1
+        return blocks[index], row - starts[index]
+
+    def raw(row: int) -> bytes:
+        block, inner = owner(row)
+        return block.raw(inner)
+
+    def raw_length(row: int) -> int:
+        block, inner = owner(row)
+        return block.raw_length(inner)
+
+    return Block(pl.concat([block.frame for block in blocks]), problems, raw, raw_length)
+
+
+def find_raw(reader: BlockReader, source: Source, lines: Iterator[int]) -> Generator[tuple[int, bytes, int]]:
+    """Read a file again and yield (line, raw bytes, length in the file) for `lines`, which ascend.
+
+    Raises:
+        FileUnavailable: the file no longer has such a line.
+    """
+    wanted = next(lines, None)
+    for block in reader.stream(source):
+        if wanted is None:
+            return
+        numbers = block.frame["line"]
+        while wanted is not None and block.frame.height and wanted <= numbers[-1]:
+            row = numbers.search_sorted(wanted)
+            if numbers[row] != wanted:
+                raise FileUnavailable("file_changed", f"line {wanted} is gone")
+            yield wanted, block.raw(row), block.raw_length(row)
+            wanted = next(lines, None)
+    if wanted is not None:
+        raise FileUnavailable("file_changed", f"line {wanted} is gone")

@@ -1,0 +1,45 @@
+"""The loader's errors.
+
+LoaderError                 shown to the user as one line, never as a traceback
+├── UsageError              the command, the settings or the contract are wrong (exit 2)
+├── DatabaseError           the database can't be used now; every file stays where it is (exit 1)
+├── FileProblem             one file can't be loaded; the others go on
+│   ├── FileRefused         its content is not what its name says, or it is over its budget
+│   └── FileUnavailable     it can't be read now: vanished, unreadable, changed while being read
+└── AccountingError         counts that do not add up: the transaction is rolled back
+"""
+
+from __future__ import annotations
+
+
+class LoaderError(Exception):
+    """Base of all errors that the loader raises on purpose."""
+
+
+class UsageError(LoaderError):
+    """Raised for a wrong flag, setting or contract."""
+
+
+class DatabaseError(LoaderError):
+    """Raised when the database refuses, is away or lacks something; no file is touched."""
+
+
+class FileProblem(LoaderError):
+    """Raised when one file can't be loaded; carries a stable ``code`` and a message."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+
+
+class FileRefused(FileProblem):
+    """Raised when a file's content can never be loaded as it is; it moves to quarantine."""
+
+
+class FileUnavailable(FileProblem):
+    """Raised when a file can't be read now; it stays where it is."""
+
+
+class AccountingError(LoaderError):
+    """Raised when read != inserted + duplicates + conflicts + rejected; nothing is committed."""

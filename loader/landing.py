@@ -1,0 +1,196 @@
+"""The landing folder: which files are ready, and what their content is. Light: an idle run needs just this."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from enum import StrEnum
+from io import FileIO
+from pathlib import Path
+from typing import NamedTuple
+
+from loader.errors import FileUnavailable, UsageError
+
+ARCHIVE = "archive"
+QUARANTINE = "quarantine"
+
+
+class Format(StrEnum):
+    """What a file's content is, once decompressed."""
+
+    NDJSON = "ndjson"
+    PARQUET = "parquet"
+
+
+class Compression(StrEnum):
+    """How a file's bytes are wrapped."""
+
+    NONE = "none"
+    GZIP = "gzip"
+    ZSTD = "zstd"
+
+
+class LandingFile(NamedTuple):
+    """A file as discovered: where it is and what it was when looked at (size in bytes, times in ns)."""
+
+    path: Path
+    format: Format
+    compression: Compression
+    size: int
+    mtime_ns: int
+    inode: tuple[int, int]
+    in_landing: bool = True
+
+
+_TEMPORARY_SUFFIXES = (".tmp", ".part", ".writing", "~")
+_SUFFIXES = {
+    ".ndjson": (Format.NDJSON, Compression.NONE),
+    ".jsonl": (Format.NDJSON, Compression.NONE),
+    ".ndjson.gz": (Format.NDJSON, Compression.GZIP),
+    ".jsonl.gz": (Format.NDJSON, Compression.GZIP),
+    ".ndjson.zst": (Format.NDJSON, Compression.ZSTD),
+    ".jsonl.zst": (Format.NDJSON, Compression.ZSTD),
+    ".parquet": (Format.PARQUET, Compression.NONE),
+}
+
+
+def suffix(name: str) -> str | None:
+    """Return the suffix by which `name` is known as an input file, or None."""
+    if name.startswith(".") or name.endswith(_TEMPORARY_SUFFIXES):
+        return None
+    return next((known for known in _SUFFIXES if name.endswith(known)), None)
+
+
+def discover(landing: Path, *, settle: float, recursive: bool) -> list[LandingFile]:
+    """Return the ready files of `landing`, oldest first, then by name.
+
+    A file is ready when its size and modification time have been still for `settle` seconds: by the clock, or, where
+    it is younger (or its time lies in the future), by a second look after waiting that long. Symlinks, FIFOs and
+    whatever is no regular file are left alone.
+
+    Raises:
+        UsageError: the folder can't be read.
+    """
+    try:
+        found = list(_scan(landing, recursive=recursive))
+    except OSError as error:
+        raise UsageError(f"landing folder {landing}: {error.strerror}") from error
+    now = time.time_ns()
+    young = [file for file in found if not 0 <= settle * 1e9 <= now - file.mtime_ns]
+    if young:
+        time.sleep(settle)
+        unready = {file.path for file in young if _look(file.path) != file}
+        found = [file for file in found if file.path not in unready]
+    return sorted(found, key=lambda file: (file.mtime_ns, os.fsencode(file.path)))
+
+
+def named(path: Path, landing: Path) -> LandingFile:
+    """Return the file that the user named, wherever it is; what isn't there or no file, opening it will tell.
+
+    Raises:
+        UsageError: its name doesn't say what it holds.
+    """
+    known = suffix(path.name)
+    if known is None:
+        endings = ", ".join(_SUFFIXES)
+        raise UsageError(f"{path}: a file's name must end in one of {endings}, and not start with a dot")
+    file = _look(path)
+    if file is None:
+        return LandingFile(path, *_SUFFIXES[known], size=0, mtime_ns=0, inode=(0, 0), in_landing=False)
+    return file._replace(in_landing=path.parent.resolve() == landing.resolve())
+
+
+def _scan(folder: Path, *, recursive: bool, top: bool = True) -> Iterator[LandingFile]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            is_ours = top and entry.name in (ARCHIVE, QUARANTINE)
+            if recursive and not is_ours and entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+                yield from _scan(Path(entry.path), recursive=True, top=False)
+            elif suffix(entry.name) is not None and (file := _look(Path(entry.path))) is not None:
+                yield file
+
+
+def _look(path: Path) -> LandingFile | None:
+    """Describe `path` as it is now; None where it is gone or no regular file."""
+    known = suffix(path.name)
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None  # Another loader may have taken it since the folder was listed.
+    if known is None or not stat.S_ISREG(status.st_mode):
+        return None
+    file_format, compression = _SUFFIXES[known]
+    return LandingFile(
+        path, file_format, compression, status.st_size, status.st_mtime_ns, (status.st_dev, status.st_ino)
+    )
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[FileIO]:
+    """Open a regular file for reading, never through a symlink and never waiting for a FIFO's writer.
+
+    Raises:
+        FileUnavailable: it is gone, can't be read, or is no regular file.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags)
+    except FileNotFoundError as error:
+        raise FileUnavailable("file_vanished", "the file is gone") from error
+    except OSError as error:
+        raise FileUnavailable("file_unreadable", f"the file can't be opened: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileUnavailable("not_a_file", "not a regular file")
+    with FileIO(descriptor, "rb") as file:
+        yield file
+
+
+@contextmanager
+def opened_as_found(file: LandingFile) -> Iterator[FileIO]:
+    """Open a file that was discovered; it must be that very file now, and still be so when it has been read.
+
+    Raises:
+        FileUnavailable: it is gone, can't be read, or is not what it was.
+    """
+    with opened(file.path) as handle:
+        if os.fstat(handle.fileno()).st_ino != file.inode[1]:
+            raise FileUnavailable("file_changed", "another file has taken its place")
+        _check_unchanged(handle, file)
+        yield handle
+        _check_unchanged(handle, file)
+
+
+def fingerprint(file: FileIO) -> bytes:
+    """Return the SHA-256 of the file's bytes, and rewind it.
+
+    Raises:
+        FileUnavailable: a read fails.
+    """
+    import hashlib  # with OpenSSL behind it, half of what an idle run would have to import
+
+    try:
+        digest = hashlib.file_digest(file, "sha256").digest()
+        file.seek(0)
+    except OSError as error:
+        raise FileUnavailable("file_unreadable", f"reading fails: {error.strerror}") from error
+    return digest
+
+
+def _check_unchanged(file: FileIO, expected: LandingFile) -> None:
+    """Raise FileUnavailable if the open file is not, byte for byte in all likelihood, what was discovered."""
+    status = os.fstat(file.fileno())
+    if (status.st_size, status.st_mtime_ns) != (expected.size, expected.mtime_ns):
+        raise FileUnavailable("file_changed", "the file changed while it was being read")
+
+
+def is_same_file(path: Path, expected: LandingFile) -> bool:
+    """Say whether `path` still leads to the very file that was read, unchanged since."""
+    with suppress(OSError):
+        status = os.lstat(path)
+        seen = (status.st_dev, status.st_ino), status.st_size, status.st_mtime_ns
+        return seen == (expected.inode, expected.size, expected.mtime_ns)
+    return False

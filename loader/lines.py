@@ -1,0 +1,63 @@
+"""A stream of bytes -> chunks of whole lines, with bounded memory however long a line is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from loader.compression import Reader
+from loader.errors import FileRefused
+
+# What is kept of a line over the limit, to show in quarantine what it was.
+PREFIX_BYTES = 4096
+_UTF8_BOM = b"\xef\xbb\xbf"
+_UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+
+
+class Chunk(NamedTuple):
+    """Whole lines; or, where `over_limit` is not 0, the first bytes of one line of `over_limit` bytes."""
+
+    data: bytes
+    over_limit: int
+
+
+def chunks(stream: Reader, *, size: int, max_line_bytes: int) -> Iterator[Chunk]:
+    """Cut `stream` into chunks of about `size` bytes, at newlines (0x0A) only. A BOM at the start is dropped.
+
+    Raises:
+        FileRefused: the stream is UTF-16 or UTF-32.
+    """
+    rest = _start(stream.read(size))
+    while True:
+        end = rest.rfind(b"\n") + 1
+        if end:
+            yield Chunk(rest[:end], 0)
+            rest = rest[end:]
+        if len(rest) > max_line_bytes:
+            prefix = rest[:PREFIX_BYTES]
+            length, rest = _skip_line(stream, len(rest), size)
+            yield Chunk(prefix, length)
+            continue
+        block = stream.read(size)
+        if not block:
+            break
+        rest += block
+    if rest:
+        yield Chunk(rest, 0)
+
+
+def _start(block: bytes) -> bytes:
+    # A NUL in the first four bytes: JSON in UTF-16 or UTF-32 without a BOM (RFC 4627, section 3).
+    if block.startswith(_UTF16_BOMS) or (b"\0" in block[:4] and block.strip(b"\0")):
+        raise FileRefused("not_utf8", "the text is UTF-16 or UTF-32, not UTF-8")
+    return block.removeprefix(_UTF8_BOM)
+
+
+def _skip_line(stream: Reader, length: int, size: int) -> tuple[int, bytes]:
+    """Read on to the end of a line of which `length` bytes were seen; return its length and what follows it."""
+    while block := stream.read(size):
+        end = block.find(b"\n")
+        if end >= 0:
+            return length + end, block[end + 1 :]
+        length += len(block)
+    return length, b""
