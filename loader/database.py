@@ -1,0 +1,125 @@
+"""Connections: how to open one, what every session is set to, and which failures pass by themselves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from typing import Any
+
+import psycopg
+from psycopg import errors, sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from loader import resources
+from loader.conninfo import describe, redact
+from loader.errors import DatabaseError
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+MINIMUM_VERSION = 140_000
+_CONNECT_TIMEOUT_SECONDS = 10
+_LOCK_TIMEOUT = "300s"
+_CHECK_INTERVAL = "5s"
+
+# Advisory locks: the loader's own class for the two-key form. File contents use the one-key form.
+LOCK_CLASS = 1_869_572_460
+MIGRATION_LOCK = 1
+
+# SQLSTATEs of trouble that is gone when tried again: deadlock, serialization, lock timeout, cancelled, out of
+# connections, server going down or coming up.
+_PASSING = ("40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "53300")
+# SQLSTATE classes of errors that a row's own content can cause: data, integrity, limits, a trigger's RAISE; and
+# XX000, which jsonb reports for arrays of too many elements.
+_ROW_CLASSES = ("22", "23", "44", "54", "P0")
+_ROW_STATES = ("XX000",)
+
+
+def compose(name: str, **identifiers: sql.Composable) -> sql.Composed:
+    """Return `sql/<name>.sql` with its {identifiers} put in, quoted by psycopg."""
+    return _template(name).format(**identifiers)
+
+
+@cache
+def _template(name: str) -> sql.SQL:
+    # The text comes from the package's own files, never from input.
+    return sql.SQL(resources.sql(name).decode())
+
+
+def identifiers(names: list[str], prefix: str | None = None) -> sql.Composed:
+    """Return `names` as a quoted, comma-separated list, each qualified by `prefix`."""
+    return sql.SQL(", ").join(sql.Identifier(*([prefix] if prefix else []), name) for name in names)
+
+
+@contextmanager
+def connected(conninfo: str) -> Iterator[Connection]:
+    """Yield an autocommit connection with the loader's session settings.
+
+    Raises:
+        DatabaseError: it can't be reached, refuses the login, is too old, or isn't UTF-8.
+    """
+    try:
+        given = conninfo_to_dict(conninfo)
+        if "PGCONNECT_TIMEOUT" not in os.environ:
+            given.setdefault("connect_timeout", _CONNECT_TIMEOUT_SECONDS)
+        given.setdefault("application_name", "loader")
+        connection = psycopg.connect(make_conninfo("", **given), autocommit=True)
+    except psycopg.Error as error:
+        raise DatabaseError(f"can't connect to {describe(conninfo)}: {one_line(error)}") from error
+    try:
+        _prepare(connection, conninfo)
+        yield connection
+    finally:
+        with suppress(psycopg.Error):
+            connection.close()
+
+
+def _prepare(connection: Connection, conninfo: str) -> None:
+    info = connection.info
+    if info.server_version < MINIMUM_VERSION:
+        raise DatabaseError(
+            f"{describe(conninfo)} is PostgreSQL {info.server_version // 10_000}; 14 is the oldest supported"
+        )
+    if info.parameter_status("server_encoding") != "UTF8":
+        found = info.parameter_status("server_encoding")
+        raise DatabaseError(f"{describe(conninfo)} is encoded in {found}; events need a database in UTF8")
+    settings = {"lock_timeout": _LOCK_TIMEOUT, "check_interval": _CHECK_INTERVAL}
+    try:
+        connection.execute(resources.sql("session"), settings)
+    except errors.InvalidParameterValue:
+        # A server on a platform without POLLRDHUP knows no other value than 0 (manual, 20.3.2).
+        connection.execute(resources.sql("session"), settings | {"check_interval": "0"})
+
+
+def is_passing(error: psycopg.Error, connection: Connection) -> bool:
+    """Say whether trying again may help: the connection was lost, or the server said as much."""
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and (
+            connection.closed or connection.broken
+        )
+    return error.sqlstate in _PASSING
+
+
+def is_about_a_row(error: psycopg.Error) -> bool:
+    """Say whether some row's content is what Postgres refused."""
+    state = error.sqlstate or ""
+    return state.startswith(_ROW_CLASSES) or state in _ROW_STATES
+
+
+def one_line(error: psycopg.Error) -> str:
+    """Return what the server said, on one line and without a password."""
+    primary = error.diag.message_primary
+    text = primary or " ".join(str(error).split()) or type(error).__name__
+    if error.sqlstate and primary:
+        text = f"{text} (SQLSTATE {error.sqlstate})"
+    return redact(text)
+
+
+@contextmanager
+def reported(doing: str) -> Iterator[None]:
+    """Turn an error of the driver into a DatabaseError that says what was being done."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise DatabaseError(f"{doing}: {one_line(error)}") from error
