@@ -1,0 +1,9 @@
+"""`python -m loader`."""
+
+from __future__ import annotations
+
+import sys
+
+from loader.cli import main
+
+sys.exit(main())

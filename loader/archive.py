@@ -1,0 +1,77 @@
+"""Moves files out of the landing folder once their fate is committed: to the archive, or to quarantine.
+
+The move is a rename within one file system, so that a file is always in exactly one place.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from loader.errors import LoaderError
+from loader.landing import ARCHIVE, QUARANTINE, LandingFile, is_same_file, suffix
+from loader.names import stored_name
+
+
+class ArchiveError(LoaderError):
+    """Raised when a file can't be moved. Its rows are safe; it stays in landing and the next run tries again."""
+
+
+def archive(file: LandingFile, digest: bytes, landing: Path) -> Path | None:
+    """Move a loaded file to `landing/archive/YYYY-MM-DD/` (UTC); see `_move`."""
+    return _move(file, digest, landing / ARCHIVE / datetime.now(UTC).date().isoformat())
+
+
+def put_in_quarantine(file: LandingFile, digest: bytes, landing: Path) -> Path | None:
+    """Move a refused file to `landing/quarantine/`; see `_move`."""
+    return _move(file, digest, landing / QUARANTINE)
+
+
+def _move(file: LandingFile, digest: bytes, folder: Path) -> Path | None:
+    """Move `file` into `folder` under a name of its own; return where it is now.
+
+    Returns None, and leaves everything as it is, where the file is gone, lies outside of the landing folder, or is no
+    longer the one that was read.
+
+    Raises:
+        ArchiveError: it can't be moved.
+    """
+    if not file.in_landing or not is_same_file(file.path, file):
+        return None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        target = _free_name(folder, file.path.name, digest)
+        file.path.rename(target)
+    except FileNotFoundError:
+        return None  # Another loader was faster.
+    except OSError as error:
+        raise ArchiveError(f"can't move to {folder}: {error.strerror}") from error
+    if is_same_file(target, file):
+        return target
+    # A producer has put another file in its place since the look above: that one was not loaded.
+    _put_back(target, file.path)
+    return None
+
+
+def _free_name(folder: Path, name: str, digest: bytes) -> Path:
+    number = 0
+    while (target := folder / stored_name(name, digest, suffix(name) or "", number)).exists():
+        number += 1
+    return target
+
+
+def _put_back(target: Path, path: Path) -> None:
+    number = 0
+    known = suffix(path.name) or ""
+    place = path
+    while True:
+        try:
+            os.link(target, place)  # Unlike a rename, a link never replaces what has come there meanwhile.
+            break
+        except FileExistsError:
+            number += 1
+            place = path.with_name(f"{path.name.removesuffix(known)}.{number}{known}")
+        except OSError as error:
+            raise ArchiveError(f"{target} was not loaded and can't go back to {path}: {error.strerror}") from error
+    target.unlink()

@@ -1,0 +1,103 @@
+"""The ledger, `loader_files`: which contents were loaded, and who has which content in hand."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from loader import __version__, resources
+from loader.database import Connection
+from loader.model import Counts, Status
+
+
+class Claim(Enum):
+    """What became of the attempt to take a content for this transaction."""
+
+    TAKEN = auto()
+    BUSY = auto()  # another loader has it in hand
+    LOADED = auto()  # it was loaded before
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file's row in the ledger, about to be written."""
+
+    file_id: int
+    sha256: bytes
+    name: str
+    size: int
+    status: Status
+    contract_version: str
+    counts: Counts
+    seconds: float
+    error_code: str | None = None
+    first_error: str | None = None
+    quarantine: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What the ledger says of a content that was loaded."""
+
+    file_id: int
+    name: str
+    counts: Counts
+    quarantine: str | None
+
+
+def claim(connection: Connection, digests: Sequence[bytes]) -> dict[bytes, Claim]:
+    """Take contents, by SHA-256, until the end of the transaction; never waits."""
+    by_key = {int.from_bytes(digest[:8], signed=True): digest for digest in digests}
+    taken = connection.execute(resources.sql("claim_contents"), {"keys": sorted(by_key)}).fetchall()
+    claims = {by_key[key]: Claim.TAKEN if was_taken else Claim.BUSY for key, was_taken in taken}
+    for digest in loaded(connection, digests):
+        claims[digest] = Claim.LOADED
+    return claims
+
+
+def loaded(connection: Connection, digests: Sequence[bytes]) -> dict[bytes, Loaded]:
+    """Return those of the contents that were loaded before."""
+    rows = connection.execute(resources.sql("find_contents"), {"contents": list(digests)}).fetchall()
+    return {
+        bytes(sha256): Loaded(file_id, name, Counts(*counts), quarantine)
+        for sha256, file_id, name, status, *counts, quarantine in rows
+        if status == Status.LOADED
+    }
+
+
+def new_file_ids(connection: Connection, count: int) -> list[int]:
+    """Return fresh ids in ascending order."""
+    return [file_id for (file_id,) in connection.execute(resources.sql("new_file_ids"), {"count": count})]
+
+
+def record(connection: Connection, entries: Sequence[Entry]) -> None:
+    """Write entries; an entry for a content that is loaded already changes nothing."""
+    host = socket.gethostname()
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            resources.sql("record_file"),
+            [
+                {
+                    "file_id": entry.file_id,
+                    "sha256": entry.sha256,
+                    "name": entry.name,
+                    "size_bytes": entry.size,
+                    "status": entry.status.value,
+                    "contract_version": entry.contract_version,
+                    "loader_version": __version__,
+                    "host": host,
+                    "read": entry.counts.read,
+                    "inserted": entry.counts.inserted,
+                    "duplicates": entry.counts.duplicates,
+                    "conflicts": entry.counts.conflicts,
+                    "rejected": entry.counts.rejected,
+                    "error_code": entry.error_code,
+                    "first_error": entry.first_error,
+                    "quarantine": entry.quarantine,
+                    "seconds": entry.seconds,
+                }
+                for entry in entries
+            ],
+        )

@@ -1,0 +1,127 @@
+"""Staged rows -> `events`, inside the load's one transaction; what is not inserted is a duplicate or a conflict."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import psycopg
+from psycopg import sql
+
+from loader import resources
+from loader.contract import KEY, Contract
+from loader.database import Connection, compose, identifiers, is_about_a_row, one_line
+from loader.errors import AccountingError
+from loader.model import Counts, Problem
+from loader.staging import Unit
+
+_FIRST, _LAST = (0, 0), (2**63 - 1, 2**63 - 1)
+_Place = tuple[int, int]  # file_id, line
+
+
+class SetAside(NamedTuple):
+    """A staged row that is not in `events` and no duplicate, and why."""
+
+    file_id: int
+    line: int
+    problem: Problem
+
+
+class Merger:
+    """Merges the units of one load over a connection with an open transaction."""
+
+    def __init__(self, connection: Connection, contract: Contract) -> None:
+        self._connection = connection
+        self._contract = contract
+        self._inserted = 0
+        self.left_over: dict[int, Counts] = defaultdict(Counts)  # by file: duplicates, conflicts, rejected
+
+    @property
+    def inserted(self) -> int:
+        """Rows that Postgres says it inserted, over all files of the load."""
+        return self._inserted
+
+    def merge(self, unit: Unit) -> None:
+        """Merge all rows of `unit`.
+
+        Raises:
+            AccountingError: rows were neither inserted nor found in `events`.
+            psycopg.Error: the database fails for another reason than a row's content.
+        """
+        for file_id, line, problem in unit.refused:
+            self._set_aside(file_id, line, problem)
+        if unit.rows == 0:
+            return
+        self._merge_range(unit, _FIRST, _LAST, unit.rows)
+
+    def _merge_range(self, unit: Unit, first: _Place, last: _Place, rows: int) -> None:
+        """Merge a range of staged rows; where Postgres refuses one, halve down to it and set it aside."""
+        place = {"first_file": first[0], "first_line": first[1], "last_file": last[0], "last_line": last[1]}
+        columns = identifiers(self._contract.columns)
+        try:
+            with self._connection.transaction():  # a savepoint: a refused row must not cost the others
+                query = compose("merge", staging=unit.table, columns=columns)
+                (inserted, left_over) = self._connection.execute(query, place).fetchone() or (0, 0)
+                if inserted + left_over != rows:
+                    raise AccountingError(f"{rows} rows were staged, {inserted} inserted and {left_over} left over")
+                if left_over:
+                    self._tell_apart(unit, left_over)
+        except psycopg.Error as error:
+            if not is_about_a_row(error):
+                raise
+            self._halve(unit, first, last, rows, error)
+            return
+        self._inserted += inserted
+
+    def _halve(self, unit: Unit, first: _Place, last: _Place, rows: int, error: psycopg.Error) -> None:
+        place = {"first_file": first[0], "first_line": first[1], "last_file": last[0], "last_line": last[1]}
+        half = rows // 2
+        query = compose("find_middle", staging=unit.table)
+        middle = self._connection.execute(query, {**place, "half": max(half, 1)}).fetchall()
+        if rows == 1:
+            problem = Problem("refused_by_postgres", error.diag.column_name, one_line(error))
+            (file_id, line) = middle[0]
+            self._set_aside(file_id, line, problem)
+            return
+        self._merge_range(unit, first, middle[0], half)
+        self._merge_range(unit, middle[1], last, rows - half)
+
+    def _tell_apart(self, unit: Unit, left_over: int) -> None:
+        """Tell duplicates from conflicts among the rows that were not inserted."""
+        differences = sql.SQL(", ").join(
+            sql.SQL("CASE WHEN s.{0} IS DISTINCT FROM e.{0} THEN {1} END").format(
+                sql.Identifier(name), sql.Literal(name)
+            )
+            for name in self._contract.columns
+            if name != KEY
+        )
+        self._connection.execute(compose("set_conflicts_aside", staging=unit.table, differences=differences))
+        found = self._connection.execute(resources.sql("count_left_over")).fetchall()
+        if sum(duplicates + conflicts for _, duplicates, conflicts in found) != left_over:
+            raise AccountingError(
+                f"{left_over} rows were not inserted, but not all of them are in events: "
+                "does a trigger on events drop rows, or did somebody delete events just now?"
+            )
+        self._connection.execute(resources.sql("clear_left_over"))
+        for file_id, duplicates, conflicts in found:
+            self.left_over[file_id].duplicates += duplicates
+            self.left_over[file_id].conflicts += conflicts
+
+    def _set_aside(self, file_id: int, line: int, problem: Problem) -> None:
+        row = {"file_id": file_id, "line": line, "code": problem.code, "column_name": problem.column}
+        self._connection.execute(resources.sql("set_row_aside"), {**row, "message": problem.message})
+        self.left_over[file_id].rejected += 1
+
+
+def prepare(connection: Connection) -> None:
+    """Create the session's temporary tables that a merge needs."""
+    connection.execute(resources.sql("create_merge_tables"))
+
+
+def set_aside(connection: Connection) -> Iterator[SetAside]:
+    """Yield the rows that were set aside in this transaction, by file and line."""
+    with connection.cursor(name="loader_set_aside") as cursor:
+        cursor.itersize = 1000
+        for file_id, line, code, column, message in cursor.execute(resources.sql("list_set_aside")):
+            yield SetAside(file_id, line, Problem(code, column, message))

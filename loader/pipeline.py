@@ -1,0 +1,316 @@
+"""A load: one transaction that takes one large file, or many small ones, from the landing folder into `events`.
+
+    identify -> claim -> decode -> validate -> stage -> merge -> quarantine + ledger -> COMMIT -> archive
+
+Decode with validate, stage, and merge run each in a thread of their own, a block or two apart. Whatever dies before
+COMMIT leaves nothing but the file in landing; whatever dies after it is mended by the next run, to which the ledger
+says that this content is loaded: it only moves the file.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+
+import polars as pl
+import psycopg
+
+from loader import landing, ledger, merge, quarantine
+from loader.archive import ArchiveError, archive, put_in_quarantine
+from loader.compression import check_name
+from loader.contract import Contract
+from loader.decode import BlockReader, Source, TooLargeToShareError, find_raw
+from loader.errors import AccountingError, DatabaseError, FileProblem, FileRefused, FileUnavailable, UsageError
+from loader.landing import LandingFile
+from loader.model import Counts, FileOutcome, Problem, Reject, Status
+from loader.names import printable
+from loader.prefetch import prefetched
+from loader.quarantine import QuarantineError, RejectFile
+from loader.sessions import Sessions
+from loader.settings import Budget
+from loader.staging import Staging
+from loader.validate import validate
+
+Progress = Callable[[int, int, int], None]  # bytes read, rows read, rows rejected since the last call
+
+
+@dataclass(slots=True)
+class Item:
+    """A file on its way through a load."""
+
+    file: LandingFile
+    outcome: FileOutcome
+    digest: bytes = b""
+    file_id: int = 0
+    problem: FileProblem | None = None
+    rejects: RejectFile | None = None
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def counts(self) -> Counts:
+        """Where the file's rows went."""
+        return self.outcome.counts
+
+
+class Pipeline:
+    """Loads files over one pair of sessions."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        contract: Contract,
+        *,
+        landing_folder: Path,
+        budget: Budget,
+        max_line_bytes: int,
+        progress: Progress,
+    ) -> None:
+        self._sessions = sessions
+        self._contract = contract
+        self._landing = landing_folder
+        self._budget = budget
+        self._progress = progress
+        self._reader = BlockReader(contract, max_line_bytes=max_line_bytes, advance=lambda count: progress(count, 0, 0))
+        # Reading a file again, for the rows that were set aside, is no progress.
+        self._second_reader = BlockReader(contract, max_line_bytes=max_line_bytes)
+
+    def load(self, files: Sequence[LandingFile]) -> Iterator[FileOutcome]:
+        """Load files that share one transaction, or each by itself where that can't be; yield what became of each.
+
+        Raises:
+            DatabaseError: the database can't be used; files without an outcome are untouched.
+            UsageError: the contract can't be applied.
+        """
+        items = [self._identify(file) for file in files]
+        shared = [item for item in items if item.problem is None]
+        alone = self._load_together(shared) if shared else []
+        for item in alone:
+            self._load_together([item])
+        for item in items:
+            self._settle(item)
+            yield item.outcome
+
+    def _identify(self, file: LandingFile) -> Item:
+        name = printable(file.path.name)
+        item = Item(file, FileOutcome(name=name, size=file.size, status=Status.FAILED))
+        try:
+            with landing.opened_as_found(file) as handle:
+                item.digest = landing.fingerprint(handle)
+                item.outcome.sha256 = item.digest.hex()
+                check_name(handle, file)
+        except FileProblem as problem:
+            item.problem = problem
+        return item
+
+    def _load_together(self, items: Sequence[Item]) -> list[Item]:
+        """Load items in one transaction, again where trouble passes; return those that must be loaded alone."""
+        try:
+            return self._sessions.retrying(lambda: self._transaction(items))
+        except (FileProblem, AccountingError, QuarantineError) as error:
+            if len(items) > 1:
+                return list(items)
+            problem = error if isinstance(error, FileProblem) else None
+            items[0].problem = problem or FileUnavailable("failed", printable(str(error)))
+        except pl.exceptions.PanicException as panic:  # no Exception: Rust code gave up on the content
+            if len(items) > 1:
+                return list(items)
+            items[0].problem = FileRefused("undecodable", f"its content can't be decoded: {panic}")
+        except (DatabaseError, UsageError):
+            raise
+        except Exception as error:  # noqa: BLE001 # one file must not stop those beside it, whatever is in it
+            if len(items) > 1:
+                return list(items)
+            items[0].problem = FileUnavailable("internal_error", printable(f"{type(error).__name__}: {error}"))
+        return []
+
+    def _transaction(self, items: Sequence[Item]) -> list[Item]:
+        """Load items; everything is committed, or nothing is."""
+        connection = self._sessions.merging()
+        alone: list[Item] = []
+        with (
+            ExitStack() as reject_files,
+            Staging(self._sessions.staging, self._contract) as staging,  # to be dropped after the transaction's end
+            connection.transaction(),
+        ):
+            taken, alone = self._claim(connection, items)
+            for item in taken:
+                rejects = RejectFile(self._landing / landing.QUARANTINE, item.file.path.name, item.digest)
+                item.rejects = reject_files.enter_context(rejects)
+            if taken:
+                alone += self._stages(connection, staging, taken)
+        return alone
+
+    def _claim(self, connection: psycopg.Connection, items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
+        """Take the items that nobody has in hand or has loaded; the second list is of those that come again later."""
+        first = {item.digest: item for item in reversed(items)}
+        again = [item for item in items if first[item.digest] is not item]
+        claims = ledger.claim(connection, list(first))
+        taken = []
+        for item in first.values():
+            item.outcome.counts, item.problem = Counts(), None  # An earlier attempt may have left some.
+            match claims[item.digest]:
+                case ledger.Claim.TAKEN:
+                    taken.append(item)
+                case ledger.Claim.BUSY:
+                    item.outcome.status = Status.BUSY
+                    item.outcome.error = "another loader has this content in hand"
+                case ledger.Claim.LOADED:
+                    self._recognise(connection, item)
+        taken.sort(key=items.index)
+        for item, file_id in zip(taken, ledger.new_file_ids(connection, len(taken)), strict=True):
+            item.file_id = file_id
+        return taken, again
+
+    def _recognise(self, connection: psycopg.Connection, item: Item) -> None:
+        """Deal with a content that is in the ledger: loaded before, or just now by a COMMIT whose answer was lost."""
+        known = ledger.loaded(connection, [item.digest])[item.digest]
+        if known.file_id == item.file_id:
+            item.outcome.status = Status.LOADED
+            item.outcome.counts = known.counts
+            item.outcome.quarantine = known.quarantine
+        else:
+            item.outcome.status = Status.SKIPPED
+            item.outcome.error = f"this content was loaded before, as {known.name}"
+
+    def _stages(self, connection: psycopg.Connection, staging: Staging, items: Sequence[Item]) -> list[Item]:
+        """Run the stages over claimed items, up to the ledger; return those that must be loaded alone."""
+        by_id = {item.file_id: item for item in items}
+        alone: list[Item] = []
+        merger = merge.Merger(connection, self._contract)
+        with (
+            prefetched(self._valid_frames(by_id, alone)) as frames,
+            prefetched(staging.stage(frames)) as units,
+        ):
+            for unit in units:
+                merger.merge(unit)
+        self._explain_set_aside(connection, by_id)
+        loaded = [item for item in items if item.problem is None and item not in alone]
+        self._account(merger, loaded)
+        over = [item for item in loaded if self._budget.is_over(item.counts)]
+        if over:
+            if len(items) == 1:  # Otherwise each of them is tried alone next.
+                self._publish(over[0])
+            raise FileRefused("over_budget", self._budget.describe(over[0].counts))
+        for item in loaded:
+            self._publish(item)
+            item.outcome.status = Status.LOADED
+        ledger.record(connection, [self._entry(item) for item in loaded])
+        return alone
+
+    def _valid_frames(self, by_id: dict[int, Item], alone: list[Item]) -> Generator[pl.DataFrame]:
+        """Decode and validate; count the rows, keep the rejects, and yield the rest."""
+        sources = [Source(item.file, file_id) for file_id, item in by_id.items()]
+
+        def on_problem(source: Source, problem: FileProblem | TooLargeToShareError) -> None:
+            if isinstance(problem, FileProblem):
+                by_id[source.file_id].problem = problem
+            else:
+                alone.append(by_id[source.file_id])
+
+        blocks = self._reader.stream(sources[0]) if len(sources) == 1 else self._reader.share(sources, on_problem)
+        for block in blocks:
+            checked = validate(block, self._contract)
+            for file_id, rows in block.frame.group_by("file_id").len().iter_rows():
+                by_id[file_id].counts.read += rows
+            for file_id, rejects in groupby(checked.rejects, key=lambda reject: reject.file_id):
+                self._reject(by_id[file_id], list(rejects))
+            self._progress(0, block.frame.height, len(checked.rejects))
+            yield checked.valid
+
+    def _explain_set_aside(self, connection: psycopg.Connection, by_id: dict[int, Item]) -> None:
+        """Write the rows that Postgres refused and the conflicts to quarantine, as they stand in the file."""
+        for file_id, group in groupby(merge.set_aside(connection), key=lambda row: row.file_id):
+            item = by_id[file_id]
+            problems: deque[Problem] = deque()
+
+            def lines(rows: Iterator[merge.SetAside] = group, queue: deque[Problem] = problems) -> Iterator[int]:
+                for row in rows:
+                    queue.append(row.problem)
+                    yield row.line
+
+            for line, raw, length in find_raw(self._second_reader, Source(item.file, file_id), lines()):
+                assert item.rejects is not None  # noqa: S101 # set when the item was taken
+                item.rejects.add([Reject(file_id, line, (problems.popleft(),), raw, length)])
+
+    @staticmethod
+    def _reject(item: Item, rejects: Sequence[Reject]) -> None:
+        assert item.rejects is not None  # noqa: S101 # set when the item was taken
+        item.counts.rejected += len(rejects)
+        item.rejects.add(rejects)
+
+    @staticmethod
+    def _account(merger: merge.Merger, items: Sequence[Item]) -> None:
+        """Say of every row read where it went; what Postgres says it inserted must be what is left."""
+        for item in items:
+            left_over = merger.left_over[item.file_id]
+            counts = item.counts
+            counts.duplicates, counts.conflicts = left_over.duplicates, left_over.conflicts
+            counts.rejected += left_over.rejected
+            elsewhere = counts.rejected + counts.duplicates + counts.conflicts
+            counts.inserted = merger.inserted if len(items) == 1 else counts.read - elsewhere
+            counts.check(item.outcome.name)
+        accounted = sum(item.counts.inserted for item in items)
+        if accounted != merger.inserted:
+            raise AccountingError(f"rows do not add up: {merger.inserted} were inserted, {accounted} accounted for")
+
+    @staticmethod
+    def _publish(item: Item) -> None:
+        assert item.rejects is not None  # noqa: S101 # set when the item was taken
+        path = item.rejects.publish()
+        item.outcome.quarantine = None if path is None else printable(str(path))
+
+    def _entry(self, item: Item, problem: FileProblem | None = None) -> ledger.Entry:
+        first_error = item.rejects.first_error if item.rejects is not None else None
+        return ledger.Entry(
+            file_id=item.file_id,
+            sha256=item.digest,
+            name=item.outcome.name,
+            size=item.file.size,
+            status=Status.REFUSED if problem else Status.LOADED,
+            contract_version=self._contract.version,
+            counts=item.counts,
+            seconds=time.monotonic() - item.started,
+            error_code=problem.code if problem else None,
+            first_error=problem.message if problem else first_error,
+            quarantine=item.outcome.quarantine,
+        )
+
+    def _settle(self, item: Item) -> None:
+        """After COMMIT: move the file to where its fate says, and finish its outcome."""
+        outcome = item.outcome
+        try:
+            if isinstance(item.problem, FileRefused):
+                self._refuse(item, item.problem)
+            elif item.problem is not None:
+                if item.problem.code == "file_vanished" and item.file.in_landing:
+                    outcome.status, outcome.error = Status.BUSY, "another loader took it, or its producer"
+                else:
+                    outcome.status = Status.FAILED
+                    outcome.error_code, outcome.error = item.problem.code, item.problem.message
+            elif outcome.status in (Status.LOADED, Status.SKIPPED):
+                archive(item.file, item.digest, self._landing)
+        except (ArchiveError, QuarantineError) as error:
+            outcome.error_code, outcome.error = "not_moved", printable(str(error))
+        outcome.seconds = time.monotonic() - item.started
+
+    def _refuse(self, item: Item, problem: FileRefused) -> None:
+        """Say why in quarantine and in the ledger, then move the file."""
+        outcome = item.outcome
+        outcome.status = Status.REFUSED
+        outcome.error_code, outcome.error = problem.code, problem.message
+        path = quarantine.write_error(self._landing / landing.QUARANTINE, item.file.path.name, item.digest, problem)
+        outcome.quarantine = outcome.quarantine or printable(str(path))
+
+        def record() -> None:
+            connection = self._sessions.merging()
+            with connection.transaction():
+                item.file_id = ledger.new_file_ids(connection, 1)[0]
+                ledger.record(connection, [self._entry(item, problem)])
+
+        self._sessions.retrying(record)
+        put_in_quarantine(item.file, item.digest, self._landing)

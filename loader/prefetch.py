@@ -1,0 +1,73 @@
+"""Runs a stage's iterator ahead in a thread of its own, so that stages overlap."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+_POLL_SECONDS = 0.1
+
+
+class _End:
+    """Stands at the end of the queue: `error` is what ended the producer, None where it was done."""
+
+    def __init__(self, error: BaseException | None) -> None:
+        self.error = error
+
+
+class _Producer(Generic[T]):
+    def __init__(self, items: Generator[T], depth: int) -> None:
+        self._items = items
+        self._ahead: queue.Queue[T | _End] = queue.Queue(maxsize=depth)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._produce, name="loader-prefetch", daemon=True)
+        self._thread.start()
+
+    def consume(self) -> Iterator[T]:
+        while not isinstance(item := self._ahead.get(), _End):
+            yield item
+        if item.error is not None:
+            raise item.error
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _produce(self) -> None:
+        error: BaseException | None = None
+        try:
+            for item in self._items:
+                self._hand_over(item)
+                if self._stopped.is_set():
+                    break
+            self._items.close()
+        except BaseException as raised:  # noqa: BLE001 # raised again where it is consumed; a Polars panic is no Exception
+            error = raised
+        self._hand_over(_End(error))
+
+    def _hand_over(self, item: T | _End) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._ahead.put(item, timeout=_POLL_SECONDS)
+            except queue.Full:
+                continue
+            return
+
+
+@contextmanager
+def prefetched(items: Generator[T], *, depth: int = 1) -> Iterator[Iterator[T]]:
+    """Yield an iterator over `items`, which a thread produces up to `depth` items ahead.
+
+    What `items` raises is raised to the consumer. Leaving the context stops the producer, closes `items` in its
+    thread, and waits for that.
+    """
+    producer = _Producer(items, depth)
+    try:
+        yield producer.consume()
+    finally:
+        producer.stop()

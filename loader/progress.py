@@ -1,0 +1,113 @@
+"""What a run shows while it goes on: a bar on a terminal, plain lines elsewhere, always on stderr."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from loader.model import FileOutcome
+from loader.report import explain
+from loader.run import Watcher
+
+_MEGABYTE = 1_000_000
+
+
+class PlainView:
+    """One line for each file; nothing where `quiet`, but trouble."""
+
+    def __init__(self, stream: TextIO, *, quiet: bool) -> None:
+        self._stream = stream
+        self._quiet = quiet
+        self._lock = threading.Lock()
+
+    def say(self, line: str) -> None:
+        """Write a line, even when quiet."""
+        with self._lock:
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
+
+    def notify(self, line: str) -> None:
+        """Write a line worth reading."""
+        if not self._quiet:
+            self.say(line)
+
+    def start(self, files: int, size: int) -> None:
+        """Say what there is to do."""
+        self.notify(f"{files} file{'s' * (files != 1)}, {size / _MEGABYTE:,.1f} MB")
+
+    def progress(self, size: int, rows: int, rejected: int) -> None:
+        """Plain output has no moving parts."""
+
+    def finished(self, outcome: FileOutcome) -> None:
+        """Say what became of a file."""
+        remark = explain(outcome)
+        is_trouble = bool(outcome.error_code or outcome.counts.quarantined)
+        if remark is not None:
+            (self.say if is_trouble else self.notify)(remark)
+
+    def watcher(self) -> Watcher:
+        """Return this view as a run's watcher."""
+        return Watcher(self.notify, self.start, self.progress, self.finished)
+
+
+class BarView(PlainView):
+    """A progress bar: bytes, rows a second, rejected so far."""
+
+    def __init__(self, stream: TextIO) -> None:
+        from rich.console import Console  # only a terminal needs it
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+        super().__init__(stream, quiet=False)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TextColumn("{task.fields[rate]} rows/s"),
+            TextColumn("{task.fields[rejected]} rejected"),
+            TimeRemainingColumn(),
+            console=Console(file=stream, stderr=True),
+            transient=True,
+        )
+        self._task = self._bar.add_task("loading", total=None, rate="0", rejected="0")
+        self._rows = self._rejected = 0
+        self._started = time.monotonic()
+
+    def say(self, line: str) -> None:
+        """Write a line above the bar."""
+        self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def start(self, files: int, size: int) -> None:
+        """Show the bar."""
+        super().start(files, size)
+        self._bar.update(self._task, total=size)
+        self._started = time.monotonic()
+        self._bar.start()
+
+    def progress(self, size: int, rows: int, rejected: int) -> None:
+        """Move the bar."""
+        with self._lock:
+            self._rows += rows
+            self._rejected += rejected
+            rate = self._rows / max(0.001, time.monotonic() - self._started)
+        self._bar.update(self._task, advance=size, rate=f"{rate:,.0f}", rejected=f"{self._rejected:,}")
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._bar.stop()
+
+
+@contextmanager
+def view(*, quiet: bool) -> Iterator[PlainView]:
+    """Yield the view that suits stderr."""
+    if quiet or not sys.stderr.isatty():
+        yield PlainView(sys.stderr, quiet=quiet)
+        return
+    bar = BarView(sys.stderr)
+    try:
+        yield bar
+    finally:
+        bar.close()

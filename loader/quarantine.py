@@ -1,0 +1,195 @@
+"""Quarantine: rejected rows, one JSON object a line, and files that were refused whole.
+
+A file of rejects is complete, on disk and under its final name before the load's transaction commits: a crash in
+between leaves a file that the next run writes again under the same name. Its name follows from the content.
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import json
+import os
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from loader.errors import FileProblem, LoaderError
+from loader.model import Reject
+from loader.names import printable, stored_name
+
+_TEMPORARY = ".tmp"
+_MODE = 0o600
+# Rejects are kept in memory up to here, so that a load of many files doesn't hold as many open.
+_BUFFER_BYTES = 1 << 20
+
+
+class QuarantineError(LoaderError):
+    """Raised when quarantine can't be written: the load must not commit."""
+
+
+class RejectFile:
+    """The rejected rows of one input file; leaving the context without `publish` leaves nothing behind."""
+
+    def __init__(self, folder: Path, source: str, digest: bytes) -> None:
+        self._folder = folder
+        self._source = printable(source)
+        self._digest = digest
+        self._file: IO[bytes] | None = None
+        self._lines: list[bytes] = []
+        self._buffered = 0
+        self._temporary: Path | None = None
+        self.path = folder / stored_name(source, digest, ".rejected.ndjson")
+        self.first_error: str | None = None
+
+    def __enter__(self) -> Self:
+        """Nothing is made before there is a reject."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Remove what was not published."""
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
+        if self._temporary is not None:
+            self._temporary.unlink(missing_ok=True)
+
+    def add(self, rejects: Iterable[Reject]) -> None:
+        """Add rows.
+
+        Raises:
+            QuarantineError: they can't be written.
+        """
+        for reject in rejects:
+            if self.first_error is None:
+                self.first_error = describe(reject)
+            line = self._line(reject)
+            self._lines.append(line)
+            self._buffered += len(line)
+        if self._buffered > _BUFFER_BYTES:
+            self._guarded(self._flush)
+
+    def publish(self) -> Path | None:
+        """Make the file durable under its final name; return its path, or None where nothing was rejected.
+
+        A failed write is never tried again on the same file: after a failed fsync the kernel may drop the data and
+        report success the next time.
+
+        Raises:
+            QuarantineError: it can't be written; nothing is left behind.
+        """
+        if not self._lines and self._file is None:
+            # An earlier attempt at this content may have died after it had published rejects.
+            if self.path.exists():
+                self._guarded(self.path.unlink)
+            return None
+        self._guarded(self._publish)
+        return self.path
+
+    def _publish(self) -> None:
+        self._flush()
+        assert self._file is not None  # noqa: S101 # _flush opened it
+        assert self._temporary is not None  # noqa: S101
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._temporary.rename(self.path)
+        self._temporary = None
+        self._file.close()
+        sync_folder(self._folder)
+
+    def _guarded(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except OSError as error:
+            raise QuarantineError(f"can't write quarantine {self.path}: {error.strerror}") from error
+
+    def _flush(self) -> None:
+        if self._file is None:
+            self._temporary, self._file = _temporary_file(self._folder, self.path.name, self._digest)
+        self._file.writelines(self._lines)
+        self._lines = []
+        self._buffered = 0
+
+    def _line(self, reject: Reject) -> bytes:
+        row: dict[str, object] = {
+            "source": self._source,
+            "sha256": self._digest.hex(),
+            "line": reject.line,
+            "errors": [problem._asdict() for problem in reject.problems],
+        }
+        try:
+            row["raw"] = reject.raw.decode()
+        except UnicodeDecodeError:
+            row["raw_base64"] = base64.b64encode(reject.raw).decode()
+        if reject.raw_length > len(reject.raw):
+            row["raw_truncated_from"] = reject.raw_length
+        return json.dumps(row, ensure_ascii=False).encode() + b"\n"
+
+
+def describe(reject: Reject) -> str:
+    """Say on one line where the first problem of a reject is and what it is."""
+    problem = reject.problems[0]
+    column = f", {printable(problem.column)}" if problem.column else ""
+    return f"line {reject.line}{column}: {problem.code}: {printable(problem.message)}"
+
+
+def write_error(folder: Path, source: str, digest: bytes, problem: FileProblem) -> Path:
+    """Write the `.error.json` that says why a file was refused, durably; return its path.
+
+    Raises:
+        QuarantineError: it can't be written.
+    """
+    path = folder / stored_name(source, digest, ".error.json")
+    row = {"source": printable(source), "sha256": digest.hex(), "code": problem.code, "message": problem.message}
+    temporary: Path | None = None
+    try:
+        temporary, file = _temporary_file(folder, path.name, digest)
+        with file:
+            file.write(json.dumps(row).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+            temporary.rename(path)
+        sync_folder(folder)
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise QuarantineError(f"can't write quarantine {path}: {error.strerror}") from error
+    return path
+
+
+def _temporary_file(folder: Path, name: str, digest: bytes) -> tuple[Path, IO[bytes]]:
+    """Create a private file that is locked for as long as this process lives, so that `sweep` leaves it alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    unique = f".{os.getpid()}-{threading.get_native_id()}{_TEMPORARY}"
+    path = folder / f".{stored_name(name, digest, unique)}"
+    while True:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _MODE)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # A sweep may have taken it for a leftover between its creation and its lock.
+        if path.exists() and os.fstat(descriptor).st_ino == path.stat().st_ino:
+            return path, os.fdopen(descriptor, "wb")
+        os.close(descriptor)
+
+
+def sweep(folder: Path) -> None:
+    """Remove temporary files of loaders that died; those in use are locked by their owners."""
+    if not folder.is_dir():
+        return
+    for path in folder.glob(f".*{_TEMPORARY}"):
+        with suppress(OSError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

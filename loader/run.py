@@ -1,0 +1,89 @@
+"""A run: find what is ready, load it, report. `validate_files` is the same without a database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from loader import landing
+from loader.landing import LandingFile
+from loader.model import FileOutcome
+from loader.report import RunReport
+from loader.settings import Settings, names_database
+
+# Files up to this size share a transaction with their neighbours, up to so many bytes and files together.
+_SMALL_FILE_BYTES = 1 << 20
+_BATCH_BYTES = 32 << 20
+_BATCH_FILES = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Watcher:
+    """Whoever wants to see a run go on. All are called from any thread."""
+
+    notify: Callable[[str], None]  # a line worth reading
+    start: Callable[[int, int], None]  # files, bytes
+    progress: Callable[[int, int, int], None]  # bytes, rows, rejected since the last call
+    finished: Callable[[FileOutcome], None]
+
+
+def batches(files: Sequence[LandingFile]) -> Iterator[list[LandingFile]]:
+    """Cut files into loads, in order: small neighbours together, large files by themselves."""
+    batch: list[LandingFile] = []
+    size = 0
+    for file in files:
+        is_small = file.size <= _SMALL_FILE_BYTES
+        if batch and (not is_small or size + file.size > _BATCH_BYTES or len(batch) == _BATCH_FILES):
+            yield batch
+            batch, size = [], 0
+        batch.append(file)
+        size += file.size
+        if not is_small:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+@contextmanager
+def database(settings: Settings) -> Iterator[str]:
+    """Yield the conninfo of the database that the settings mean; the embedded one is up for as long as this lasts."""
+    if names_database(settings):
+        yield settings.database_url or ""
+        return
+    from loader import embedded  # a production install does without
+
+    with embedded.running(settings.embedded) as conninfo:
+        yield conninfo
+
+
+def run(settings: Settings, files: Sequence[LandingFile], watcher: Watcher, report: RunReport) -> None:
+    """Load `files`; their outcomes go into `report` as they come, so that they are known whatever happens later.
+
+    Raises:
+        DatabaseError: the database can't be used; files that are not in a report yet are untouched.
+        UsageError: the contract is wrong.
+    """
+    # Heavy imports stand here, since a run that finds nothing needs none of them.
+    from loader import contract, migrate, quarantine, staging
+    from loader.database import connected, reported
+    from loader.workers import Workers
+
+    started = time.monotonic()
+    terms = contract.load(settings.contracts)
+    quarantine.sweep(settings.landing / landing.QUARANTINE)
+    watcher.start(len(files), sum(file.size for file in files))
+    with database(settings) as conninfo:
+        with connected(conninfo) as connection:
+            for name in migrate.migrate(connection):
+                watcher.notify(f"migrated: {name}")
+            migrate.check_events(connection, terms)
+            with reported("dropping leftover staging tables"):
+                staging.sweep(connection)
+        work = list(batches(files))
+        for outcome in Workers(settings, terms, conninfo, work, watcher).outcomes():
+            report.add(outcome)
+            watcher.finished(outcome)
+    report.seconds = time.monotonic() - started

@@ -1,0 +1,94 @@
+"""Threads that load batches side by side, each over its own pair of database sessions."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+
+from loader.contract import Contract
+from loader.landing import LandingFile
+from loader.model import FileOutcome
+from loader.pipeline import Pipeline
+from loader.run import Watcher
+from loader.sessions import Sessions
+from loader.settings import Settings
+
+_POLL_SECONDS = 0.2
+
+
+class Workers:
+    """As many workers as the settings say; they take batches in order."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        contract: Contract,
+        conninfo: str,
+        batches: Sequence[list[LandingFile]],
+        watcher: Watcher,
+    ) -> None:
+        self._settings = settings
+        self._contract = contract
+        self._conninfo = conninfo
+        self._watcher = watcher
+        self._batches: queue.SimpleQueue[list[LandingFile]] = queue.SimpleQueue()
+        for batch in batches:
+            self._batches.put(batch)
+        # Each worker ends with None, or with the error that ended it.
+        self._done: queue.SimpleQueue[FileOutcome | BaseException | None] = queue.SimpleQueue()
+        self._stopped = threading.Event()
+        self._count = min(settings.jobs, len(batches))
+
+    def outcomes(self) -> Iterator[FileOutcome]:
+        """Start the workers and yield outcomes as they come.
+
+        When one of them fails, the others finish the load in hand; then what it raised is raised here. After Ctrl-C
+        they die with the process, and Postgres rolls back.
+        """
+        for _ in range(self._count):
+            threading.Thread(target=self._work, name="loader-worker", daemon=True).start()
+        failure: BaseException | None = None
+        running = self._count
+        try:
+            while running:
+                try:
+                    # A wait without an end was seen to miss Ctrl-C once the workers' libraries are loaded.
+                    done = self._done.get(timeout=_POLL_SECONDS)
+                except queue.Empty:
+                    continue
+                if isinstance(done, FileOutcome):
+                    yield done
+                    continue
+                running -= 1
+                if done is not None:
+                    self._stopped.set()
+                    failure = failure or done
+        finally:
+            self._stopped.set()
+        if failure is not None:
+            raise failure
+
+    def _notify(self, line: str) -> None:
+        if not self._stopped.is_set():  # After Ctrl-C a lost connection is no news.
+            self._watcher.notify(line)
+
+    def _work(self) -> None:
+        try:
+            with Sessions(self._conninfo, self._notify) as sessions:
+                pipeline = Pipeline(
+                    sessions,
+                    self._contract,
+                    landing_folder=self._settings.landing,
+                    budget=self._settings.budget,
+                    max_line_bytes=self._settings.max_line_bytes,
+                    progress=self._watcher.progress,
+                )
+                while not self._stopped.is_set():
+                    for outcome in pipeline.load(self._batches.get_nowait()):
+                        self._done.put(outcome)
+            self._done.put(None)
+        except queue.Empty:
+            self._done.put(None)
+        except BaseException as error:  # noqa: BLE001 # raised again by whoever asked for the outcomes
+            self._done.put(error)

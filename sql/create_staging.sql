@@ -1,0 +1,7 @@
+-- Identifiers: {table}; {columns} is the contract's columns with their types.
+-- Unlogged: what is staged never needs to survive a crash; the files do. No autovacuum: the table lives for seconds.
+CREATE UNLOGGED TABLE {table} (
+    {columns},
+    file_id bigint NOT NULL,
+    line    bigint NOT NULL
+) WITH (autovacuum_enabled = off)
