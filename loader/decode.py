@@ -5,11 +5,12 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from io import FileIO
 
 import polars as pl
 
 from loader import landing, ndjson, parquet
-from loader.compression import decompressed
+from loader.compression import Reader, decompressed
 from loader.contract import Contract
 from loader.errors import FileProblem, FileUnavailable
 from loader.landing import Format, LandingFile
@@ -108,13 +109,8 @@ class BlockReader:
 
     def _chunks(self, file: LandingFile) -> Iterator[Chunk]:
         with landing.opened_as_found(file) as handle, decompressed(handle, file.compression) as stream:
-            seen = 0
-            for chunk in chunks(stream, size=BLOCK_BYTES, max_line_bytes=self._max_line_bytes):
-                position = handle.tell()
-                self._advance(position - seen)
-                seen = position
-                yield chunk
-            self._advance(file.size - seen)
+            watched = _Watched(stream, handle, self._advance)
+            yield from chunks(watched, size=BLOCK_BYTES, max_line_bytes=self._max_line_bytes)
 
     def _held_chunks(self, file: LandingFile) -> list[Chunk]:
         held: list[Chunk] = []
@@ -144,6 +140,23 @@ class BlockReader:
             if len(held) > 1:
                 raise TooLargeToShareError
         return held
+
+
+class _Watched:
+    """A stream that tells how far its file was read, be it in the middle of a line of gigabytes."""
+
+    def __init__(self, stream: Reader, file: FileIO, advance: Advance) -> None:
+        self._stream = stream
+        self._file = file
+        self._advance = advance
+        self._seen = 0
+
+    def read(self, size: int, /) -> bytes:
+        block = self._stream.read(size)
+        position = self._file.tell()
+        self._advance(position - self._seen)
+        self._seen = position
+        return block
 
 
 def _pieces(chunk: Chunk) -> Iterator[Chunk]:

@@ -6,7 +6,8 @@ LoaderError                 shown to the user as one line, never as a traceback
 ├── FileProblem             one file can't be loaded; the others go on
 │   ├── FileRefused         its content is not what its name says, or it is over its budget
 │   └── FileUnavailable     it can't be read now: vanished, unreadable, changed while being read
-└── AccountingError         counts that do not add up: the transaction is rolled back
+├── AccountingError         counts that do not add up: the transaction is rolled back
+└── Abandoned               the run is being given up (Ctrl-C): the load in hand is rolled back
 """
 
 from __future__ import annotations
@@ -43,3 +44,7 @@ class FileUnavailable(FileProblem):
 
 class AccountingError(LoaderError):
     """Raised when read != inserted + duplicates + conflicts + rejected; nothing is committed."""
+
+
+class Abandoned(LoaderError):
+    """Raised in a load when the run is being given up; nothing of it is committed."""

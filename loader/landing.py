@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from io import FileIO
@@ -16,6 +16,7 @@ from loader.errors import FileUnavailable, UsageError
 
 ARCHIVE = "archive"
 QUARANTINE = "quarantine"
+_HASHED_BYTES = 1 << 20
 
 
 class Format(StrEnum):
@@ -164,20 +165,24 @@ def opened_as_found(file: LandingFile) -> Iterator[FileIO]:
         _check_unchanged(handle, file)
 
 
-def fingerprint(file: FileIO) -> bytes:
-    """Return the SHA-256 of the file's bytes, and rewind it.
+def fingerprint(file: FileIO, on_read: Callable[[], None] = lambda: None) -> bytes:
+    """Return the SHA-256 of the file's bytes, and rewind it. `on_read` is called now and then, and may raise.
 
     Raises:
         FileUnavailable: a read fails.
     """
     import hashlib  # with OpenSSL behind it, half of what an idle run would have to import
 
+    digest = hashlib.sha256()
+    buffer = memoryview(bytearray(_HASHED_BYTES))
     try:
-        digest = hashlib.file_digest(file, "sha256").digest()
+        while size := file.readinto(buffer):
+            digest.update(buffer[:size])
+            on_read()
         file.seek(0)
     except OSError as error:
         raise FileUnavailable("file_unreadable", f"reading fails: {error.strerror}") from error
-    return digest
+    return digest.digest()
 
 
 def _check_unchanged(file: FileIO, expected: LandingFile) -> None:

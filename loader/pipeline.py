@@ -25,7 +25,15 @@ from loader.archive import ArchiveError, archive, put_in_quarantine
 from loader.compression import check_name
 from loader.contract import Contract
 from loader.decode import BlockReader, Source, TooLargeToShareError, find_raw
-from loader.errors import AccountingError, DatabaseError, FileProblem, FileRefused, FileUnavailable, UsageError
+from loader.errors import (
+    Abandoned,
+    AccountingError,
+    DatabaseError,
+    FileProblem,
+    FileRefused,
+    FileUnavailable,
+    UsageError,
+)
 from loader.landing import LandingFile
 from loader.model import Counts, FileOutcome, Problem, Reject, Status
 from loader.names import printable
@@ -85,6 +93,7 @@ class Pipeline:
         Raises:
             DatabaseError: the database can't be used; files without an outcome are untouched.
             UsageError: the contract can't be applied.
+            Abandoned: the run is being given up; so may `progress` say, which is called now and then.
         """
         items = [self._identify(file) for file in files]
         shared = [item for item in items if item.problem is None]
@@ -100,7 +109,7 @@ class Pipeline:
         item = Item(file, FileOutcome(name=name, size=file.size, status=Status.FAILED))
         try:
             with landing.opened_as_found(file) as handle:
-                item.digest = landing.fingerprint(handle)
+                item.digest = landing.fingerprint(handle, lambda: self._progress(0, 0, 0))
                 item.outcome.sha256 = item.digest.hex()
                 check_name(handle, file)
         except FileProblem as problem:
@@ -120,7 +129,7 @@ class Pipeline:
             if len(items) > 1:
                 return list(items)
             items[0].problem = FileRefused("undecodable", f"its content can't be decoded: {panic}")
-        except (DatabaseError, UsageError):
+        except (DatabaseError, UsageError, Abandoned):
             raise
         except Exception as error:  # noqa: BLE001 # one file must not stop those beside it, whatever is in it
             if len(items) > 1:

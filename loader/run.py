@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from loader import landing
@@ -83,7 +83,8 @@ def run(settings: Settings, files: Sequence[LandingFile], watcher: Watcher, repo
             with reported("dropping leftover staging tables"):
                 staging.sweep(connection)
         work = list(batches(files))
-        for outcome in Workers(settings, terms, conninfo, work, watcher).outcomes():
-            report.add(outcome)
-            watcher.finished(outcome)
+        with closing(Workers(settings, terms, conninfo, work, watcher).outcomes()) as outcomes:
+            for outcome in outcomes:
+                report.add(outcome)
+                watcher.finished(outcome)
     report.seconds = time.monotonic() - started

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-import time
+import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -13,20 +13,22 @@ import psycopg
 
 from loader import merge
 from loader.database import Connection, connected, is_passing, one_line
-from loader.errors import AccountingError, DatabaseError
+from loader.errors import Abandoned, AccountingError, DatabaseError, LoaderError
 
 T = TypeVar("T")
 
 _ATTEMPTS = 6
 _FIRST_PAUSE_SECONDS = 0.5
+_CANCEL_SECONDS = 2.0
 
 
 class Sessions:
     """Opens sessions when they are first asked for; `retrying` opens them anew after a failure that passes."""
 
-    def __init__(self, conninfo: str, notify: Callable[[str], None]) -> None:
+    def __init__(self, conninfo: str, notify: Callable[[str], None], abandoned: threading.Event) -> None:
         self._conninfo = conninfo
         self._notify = notify
+        self._abandoned = abandoned
         self._stack = ExitStack()
         self._merging: Connection | None = None
         self._staging: Connection | None = None
@@ -54,6 +56,13 @@ class Sessions:
             self._staging = self._stack.enter_context(connected(self._conninfo))
         return self._staging
 
+    def cancel(self) -> None:
+        """Cancel what the server is doing for these sessions; called from another thread."""
+        for session in (self._merging, self._staging):
+            if session is not None:
+                with suppress(psycopg.Error):  # It may be closed by now, or beyond reach.
+                    session.cancel_safe(timeout=_CANCEL_SECONDS)
+
     def close(self) -> None:
         """Close both sessions; what was not committed is rolled back."""
         self._merging = self._staging = None
@@ -65,32 +74,41 @@ class Sessions:
         Raises:
             DatabaseError: the database fails, for good or too often.
             AccountingError: twice in a row the counts did not add up.
+            Abandoned: the run is being given up.
         """
         pause = _FIRST_PAUSE_SECONDS
         for attempt in range(1, _ATTEMPTS + 1):
-            lost = False
             try:
                 return action()
-            except psycopg.Error as error:
-                lost = self._merging is not None
-                if not self._passes(error) or attempt == _ATTEMPTS:
-                    raise DatabaseError(one_line(error)) from error
-                reason = one_line(error)
-            except DatabaseError as error:
-                # A session that was there is gone and can't be had back yet: the server may be starting.
-                if attempt in (1, _ATTEMPTS):
-                    raise
-                reason = str(error)
-            except AccountingError as error:
-                if attempt > 1:
-                    raise
-                reason = str(error)
+            except (psycopg.Error, DatabaseError, AccountingError) as error:
+                reason = self._reason_to_retry(error, attempt)
+                # What reconnecting says again and again while a server comes up is no news.
+                is_news = isinstance(error, psycopg.Error) and self._merging is not None
             self.close()
-            if lost:
+            if is_news:
                 self._notify(f"{reason}; trying again in {pause:.1f} s")
-            time.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 # so that two loaders don't meet again
+            if self._abandoned.wait(pause * random.uniform(0.8, 1.2)):  # noqa: S311 # two loaders must not meet again
+                raise Abandoned(reason)
             pause *= 2
         raise AssertionError("unreachable")  # the last attempt returns or raises
+
+    def _reason_to_retry(self, error: psycopg.Error | LoaderError, attempt: int) -> str:
+        """Say why another attempt is worth it; raise where it is not."""
+        reason = one_line(error) if isinstance(error, psycopg.Error) else str(error)
+        if self._abandoned.is_set():
+            raise Abandoned(reason) from error
+        match error:
+            case psycopg.Error():
+                if attempt == _ATTEMPTS or not self._passes(error):
+                    raise DatabaseError(reason) from error
+            case DatabaseError():
+                # A session that was there is gone and can't be had back yet: the server may be starting.
+                if attempt in (1, _ATTEMPTS):
+                    raise error
+            case _:
+                if attempt > 1:
+                    raise error
+        return reason
 
     def _passes(self, error: psycopg.Error) -> bool:
         sessions = [session for session in (self._merging, self._staging) if session is not None]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 
 from loader.contract import Contract
+from loader.errors import Abandoned
 from loader.landing import LandingFile
 from loader.model import FileOutcome
 from loader.pipeline import Pipeline
@@ -30,26 +31,32 @@ class Workers:
     ) -> None:
         self._settings = settings
         self._contract = contract
-        self._conninfo = conninfo
         self._watcher = watcher
         self._batches: queue.SimpleQueue[list[LandingFile]] = queue.SimpleQueue()
         for batch in batches:
             self._batches.put(batch)
         # Each worker ends with None, or with the error that ended it.
         self._done: queue.SimpleQueue[FileOutcome | BaseException | None] = queue.SimpleQueue()
-        self._stopped = threading.Event()
-        self._count = min(settings.jobs, len(batches))
+        self._stopped = threading.Event()  # no further batch is begun
+        self._abandoned = threading.Event()  # the load in hand is given up, too
+        self._sessions = [
+            Sessions(conninfo, self._notify, self._abandoned) for _ in range(min(settings.jobs, len(batches)))
+        ]
+        self._threads = [
+            threading.Thread(target=self._work, args=(sessions,), name="loader-worker", daemon=True)
+            for sessions in self._sessions
+        ]
 
-    def outcomes(self) -> Iterator[FileOutcome]:
+    def outcomes(self) -> Generator[FileOutcome]:
         """Start the workers and yield outcomes as they come.
 
         When one of them fails, the others finish the load in hand; then what it raised is raised here. After Ctrl-C
-        they die with the process, and Postgres rolls back.
+        the loads in hand are rolled back, and the workers have ended when this ends.
         """
-        for _ in range(self._count):
-            threading.Thread(target=self._work, name="loader-worker", daemon=True).start()
+        for thread in self._threads:
+            thread.start()
         failure: BaseException | None = None
-        running = self._count
+        running = len(self._threads)
         try:
             while running:
                 try:
@@ -64,25 +71,41 @@ class Workers:
                 if done is not None:
                     self._stopped.set()
                     failure = failure or done
-        finally:
-            self._stopped.set()
+        except BaseException:
+            self._abandon()
+            raise
         if failure is not None:
             raise failure
 
+    def _abandon(self) -> None:
+        """Roll back what is in hand and wait for the workers; a thread that outlived the interpreter would crash it."""
+        self._stopped.set()
+        self._abandoned.set()
+        while any(thread.is_alive() for thread in self._threads):
+            for sessions in self._sessions:
+                sessions.cancel()
+            for thread in self._threads:
+                thread.join(_POLL_SECONDS)
+
     def _notify(self, line: str) -> None:
-        if not self._stopped.is_set():  # After Ctrl-C a lost connection is no news.
+        if not self._abandoned.is_set():  # After Ctrl-C a lost connection is no news.
             self._watcher.notify(line)
 
-    def _work(self) -> None:
+    def _progress(self, size: int, rows: int, rejected: int) -> None:
+        if self._abandoned.is_set():
+            raise Abandoned("the run is given up")
+        self._watcher.progress(size, rows, rejected)
+
+    def _work(self, sessions: Sessions) -> None:
         try:
-            with Sessions(self._conninfo, self._notify) as sessions:
+            with sessions:
                 pipeline = Pipeline(
                     sessions,
                     self._contract,
                     landing_folder=self._settings.landing,
                     budget=self._settings.budget,
                     max_line_bytes=self._settings.max_line_bytes,
-                    progress=self._watcher.progress,
+                    progress=self._progress,
                 )
                 while not self._stopped.is_set():
                     for outcome in pipeline.load(self._batches.get_nowait()):

@@ -16,12 +16,12 @@ from tests.support import Query, event, quarantined, write_ndjson
 _BAD = '{"event_id":"bad"}'
 
 
-def _run(landing: Path, database: str, *arguments: str) -> subprocess.Popen[bytes]:
+def _run(landing: Path, database: str, *arguments: str, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     where = ["--landing", str(landing), "--database-url", database, "--settle", "0"]
     return subprocess.Popen(
         [sys.executable, "-m", "loader", "run", *where, *arguments],
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=stderr,
     )
 
 
@@ -87,13 +87,18 @@ def test_a_run_that_is_told_to_stop_rolls_back_and_says_so(
 ) -> None:
     padding = {"pad": "x" * 400}
     path = write_ndjson(landing / "a.ndjson", *(event(properties=padding) for _ in range(60_000)))
-    process = _run(landing, database)
+    process = _run(landing, database, stderr=subprocess.PIPE)
     while not query(
-        "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%INSERT INTO events%' AND pid <> pg_backend_pid()"
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND state = 'active'"
+        " AND query LIKE '%INSERT INTO events%' AND pid <> pg_backend_pid()"
     ):
         assert process.poll() is None
     process.send_signal(number)
-    assert process.wait() == 130
+    _, said = process.communicate()
+    assert process.returncode == 130, said
+    assert said.splitlines()[-1] == (b"loader: interrupted; what was not committed is rolled back, its files stay")
+    assert query("SELECT count(*) FROM events") == [(0,)]
+    assert query("SELECT count(*) FROM pg_tables WHERE schemaname = 'loader_staging'") == [(0,)]
     assert path.exists()
     assert _run(landing, database).wait() == 0
     assert query("SELECT count(*) FROM events") == [(60_000,)]
