@@ -74,7 +74,7 @@ class Staging:
         connection = self._session()
         with suppress(psycopg.Error):
             for table in self._tables:
-                connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(table))
+                _drop(connection, table)
             connection.execute("SELECT pg_advisory_unlock(%s, %s)", (LOCK_CLASS, self._token))
 
     def stage(self, frames: Iterable[pl.DataFrame]) -> Generator[Unit]:
@@ -127,6 +127,14 @@ class Staging:
             return
         unit.rows += copied
         unit.bytes += len(data)
+
+
+def _drop(connection: Connection, table: sql.Identifier) -> None:
+    statement = sql.SQL("DROP TABLE IF EXISTS {}").format(table)
+    try:
+        connection.execute(statement)
+    except errors.QueryCanceled:
+        connection.execute(statement)  # Ctrl-C cancels what is under way; that was meant for the load.
 
 
 def copy(connection: Connection, table: sql.Identifier, data: bytes, contract: Contract) -> int:
