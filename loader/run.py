@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from loader import landing
@@ -83,8 +83,10 @@ def run(settings: Settings, files: Sequence[LandingFile], watcher: Watcher, repo
             with reported("dropping leftover staging tables"):
                 staging.sweep(connection)
         work = list(batches(files))
-        with closing(Workers(settings, terms, conninfo, work, watcher).outcomes()) as outcomes:
-            for outcome in outcomes:
+        # The workers are joined out here: CPython 3.11 was seen to skip a handler in the very frame that waits, where
+        # Ctrl-C came at its loop's jump.
+        with Workers(settings, terms, conninfo, work, watcher) as workers:
+            for outcome in workers.outcomes():
                 report.add(outcome)
                 watcher.finished(outcome)
     report.seconds = time.monotonic() - started

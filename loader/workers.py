@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Self
 
 from loader.contract import Contract
 from loader.errors import Abandoned
@@ -19,7 +21,7 @@ _POLL_SECONDS = 0.2
 
 
 class Workers:
-    """As many workers as the settings say; they take batches in order."""
+    """As many workers as the settings say; they take batches in order, for as long as the context lasts."""
 
     def __init__(
         self,
@@ -47,38 +49,19 @@ class Workers:
             for sessions in self._sessions
         ]
 
-    def outcomes(self) -> Generator[FileOutcome]:
-        """Start the workers and yield outcomes as they come.
-
-        When one of them fails, the others finish the load in hand; then what it raised is raised here. After Ctrl-C
-        the loads in hand are rolled back, and the workers have ended when this ends.
-        """
+    def __enter__(self) -> Self:
+        """Start the workers."""
         for thread in self._threads:
             thread.start()
-        failure: BaseException | None = None
-        running = len(self._threads)
-        try:
-            while running:
-                try:
-                    # A wait without an end was seen to miss Ctrl-C once the workers' libraries are loaded.
-                    done = self._done.get(timeout=_POLL_SECONDS)
-                except queue.Empty:
-                    continue
-                if isinstance(done, FileOutcome):
-                    yield done
-                    continue
-                running -= 1
-                if done is not None:
-                    self._stopped.set()
-                    failure = failure or done
-        except BaseException:
-            self._abandon()
-            raise
-        if failure is not None:
-            raise failure
+        return self
 
-    def _abandon(self) -> None:
-        """Roll back what is in hand and wait for the workers; a thread that outlived the interpreter would crash it."""
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Roll back what is still in hand (after Ctrl-C) and wait for the workers.
+
+        A thread that outlived the interpreter could crash it.
+        """
         self._stopped.set()
         self._abandoned.set()
         while any(thread.is_alive() for thread in self._threads):
@@ -86,6 +69,29 @@ class Workers:
                 sessions.cancel()
             for thread in self._threads:
                 thread.join(_POLL_SECONDS)
+
+    def outcomes(self) -> Iterator[FileOutcome]:
+        """Yield outcomes as they come.
+
+        When a worker fails, the others finish the load in hand; then what it raised is raised here.
+        """
+        failure: BaseException | None = None
+        running = len(self._threads)
+        while running:
+            try:
+                # A wait without an end was seen to miss Ctrl-C once the workers' libraries are loaded.
+                done = self._done.get(timeout=_POLL_SECONDS)
+            except queue.Empty:
+                continue
+            if isinstance(done, FileOutcome):
+                yield done
+                continue
+            running -= 1
+            if done is not None:
+                self._stopped.set()
+                failure = failure or done
+        if failure is not None:
+            raise failure
 
     def _notify(self, line: str) -> None:
         if not self._abandoned.is_set():  # After Ctrl-C a lost connection is no news.
