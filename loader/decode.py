@@ -124,7 +124,13 @@ class BlockReader:
 
     def _parquet(self, source: Source) -> Iterator[Block]:
         with landing.opened_as_found(source.file) as handle:
-            blocks = parquet.blocks(handle, self._contract, file_id=source.file_id, block_bytes=BLOCK_BYTES)
+            blocks = parquet.blocks(
+                handle,
+                self._contract,
+                file_id=source.file_id,
+                block_bytes=BLOCK_BYTES,
+                max_row_bytes=self._max_line_bytes,
+            )
             seen = 0
             for block in blocks:
                 position = min(handle.tell(), source.file.size)

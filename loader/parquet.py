@@ -16,32 +16,41 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from loader import timestamps
+from loader import pages, timestamps
 from loader.canonical import Columns, canonical
 from loader.contract import Contract, Field, Kind
 from loader.errors import FileRefused
+from loader.lines import PREFIX_BYTES
 from loader.model import Block, Problem
 from loader.nested import check_nested, json_text
 
 _MAX_BATCH_ROWS = 32_768
+# A page is decoded whole, and holds at least one value whole.
+_PAGE_FACTOR = 4
 _PER_MICROSECOND = {"s": 1_000_000, "ms": 1_000, "us": 1}
 _NANOSECONDS = 1_000
 _raw_list = msgspec.json.Decoder(list[msgspec.Raw])
 _raw_value = msgspec.json.Decoder(msgspec.Raw)
 
 
-def blocks(file: BinaryIO, contract: Contract, *, file_id: int, block_bytes: int) -> Iterator[Block]:
+def blocks(
+    file: BinaryIO, contract: Contract, *, file_id: int, block_bytes: int, max_row_bytes: int
+) -> Iterator[Block]:
     """Yield the rows of an open Parquet file; rows are numbered from 1.
 
     Raises:
-        FileRefused: it is no readable Parquet file, or its columns are not the contract's.
+        FileRefused: it is no readable Parquet file, its columns are not the contract's, or it has a page that is too
+            large to hold.
     """
     try:
         with pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20, page_checksum_verification=True) as parquet:
             _check_columns(parquet.schema_arrow, contract)
             line = 1
-            for batch in parquet.iter_batches(_batch_rows(parquet.metadata, block_bytes), use_threads=False):
-                yield _block(batch, contract, file_id=file_id, first_line=line)
+            for batch in _batches(file, parquet, block_bytes, max_row_bytes):
+                if batch.num_rows == 1 and batch.nbytes > max_row_bytes:
+                    yield _over_limit(batch, contract, file_id=file_id, line=line, limit=max_row_bytes)
+                else:
+                    yield _block(batch, contract, file_id=file_id, first_line=line)
                 line += batch.num_rows
             if line - 1 != parquet.metadata.num_rows:
                 raise FileRefused("corrupt", f"the file promises {parquet.metadata.num_rows} rows and holds {line - 1}")
@@ -49,13 +58,23 @@ def blocks(file: BinaryIO, contract: Contract, *, file_id: int, block_bytes: int
         raise FileRefused("corrupt", f"not a readable Parquet file: {_first_line(error)}") from error
 
 
-def _batch_rows(metadata: Any, block_bytes: int) -> int:
-    largest = max((_row_bytes(metadata.row_group(i)) for i in range(metadata.num_row_groups)), default=1)
-    return max(1, min(_MAX_BATCH_ROWS, block_bytes // largest))
-
-
-def _row_bytes(row_group: Any) -> int:
-    return max(1, int(row_group.total_byte_size) // max(1, int(row_group.num_rows)))
+def _batches(file: BinaryIO, parquet: pq.ParquetFile, block_bytes: int, max_row_bytes: int) -> Iterator[pa.RecordBatch]:
+    """Yield batches of about `block_bytes`; a row over the limit comes alone."""
+    for number in range(parquet.num_row_groups):
+        row_group = parquet.metadata.row_group(number)
+        max_page_bytes = _PAGE_FACTOR * max_row_bytes
+        rows = pages.batch_rows(file, row_group, block_bytes=block_bytes, max_page_bytes=max_page_bytes)
+        for batch in parquet.iter_batches(min(rows, _MAX_BATCH_ROWS), row_groups=[number], use_threads=False):
+            start = 0
+            if batch.nbytes > max_row_bytes:
+                for row in range(batch.num_rows):
+                    if batch.slice(row, 1).nbytes > max_row_bytes:
+                        if row > start:
+                            yield batch.slice(start, row - start)
+                        yield batch.slice(row, 1)
+                        start = row + 1
+            if start < batch.num_rows:
+                yield batch.slice(start)
 
 
 def _check_columns(schema: pa.Schema, contract: Contract) -> None:
@@ -126,6 +145,20 @@ def _block(batch: pa.RecordBatch, contract: Contract, *, file_id: int, first_lin
     lines = pl.int_range(first_line, first_line + batch.num_rows, dtype=pl.Int64)
     frame = frame.select(pl.lit(file_id, pl.Int64).alias("file_id"), lines.alias("line"), *contract.columns)
     return Block(frame, problems, lambda row: _raw(batch, row), lambda row: len(_raw(batch, row)))
+
+
+def _over_limit(batch: pa.RecordBatch, contract: Contract, *, file_id: int, line: int, limit: int) -> Block:
+    """Return a block of one row that is too long to be looked at."""
+    message = f"the row is {batch.nbytes} bytes long; the limit is {limit}"
+    dtypes = {"file_id": pl.Int64(), "line": pl.Int64(), **{field.name: field.kind.dtype for field in contract.fields}}
+    places = {"file_id": [file_id], "line": [line]}
+    frame = pl.DataFrame({name: places.get(name, [None]) for name in dtypes}, schema=dtypes)
+    shown = "{" + ",".join(
+        f"{_json(name)}:{_spell(column[0]) if column.nbytes <= PREFIX_BYTES else '...'}"
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+    )
+    raw, length = shown.encode()[:PREFIX_BYTES], int(batch.nbytes)
+    return Block(frame, {0: [Problem("line_too_long", None, message)]}, lambda _: raw, lambda _: length)
 
 
 def _column(array: pa.Array, field: Field) -> tuple[pl.Series, list[tuple[int, Problem]]]:
