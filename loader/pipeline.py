@@ -47,7 +47,7 @@ from loader.validate import validate
 Progress = Callable[[int, int, int], None]  # bytes read, rows read, rows rejected since the last call
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Item:
     """A file on its way through a load."""
 
@@ -90,6 +90,8 @@ class Pipeline:
     def load(self, files: Sequence[LandingFile]) -> Iterator[FileOutcome]:
         """Load files that share one transaction, or each by itself where that can't be; yield what became of each.
 
+        An outcome comes as soon as it is certain, so that whatever fails later can't hide it.
+
         Raises:
             DatabaseError: the database can't be used; files without an outcome are untouched.
             UsageError: the contract can't be applied.
@@ -98,9 +100,12 @@ class Pipeline:
         items = [self._identify(file) for file in files]
         shared = [item for item in items if item.problem is None]
         alone = self._load_together(shared) if shared else []
+        for item in items:
+            if item not in alone:
+                self._settle(item)
+                yield item.outcome
         for item in alone:
             self._load_together([item])
-        for item in items:
             self._settle(item)
             yield item.outcome
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from loader import jsonb, ndjson
+from loader import errors, jsonb, ndjson
 from tests.support import Load, Query, event, quarantined, write_ndjson
 
 
@@ -259,6 +259,30 @@ def test_a_panic_or_a_bug_costs_only_the_file_that_caused_it(
         "c.ndjson": "loaded",
     }
     assert query("SELECT count(*) FROM events") == [(2,)]
+
+
+def test_what_was_loaded_is_reported_and_archived_whatever_fails_later(
+    load: Load, landing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = ndjson.Decoder.add
+
+    def add(self: ndjson.Decoder, rows: ndjson.Rows, chunk: bytes, **place: int) -> int:
+        if b"odd" in chunk:
+            raise errors.DatabaseError("gone")
+        if b"unlucky" in chunk and rows.structs:
+            raise RuntimeError("a reason to load each file alone")
+        return real(self, rows, chunk, **place)
+
+    monkeypatch.setattr(ndjson.Decoder, "add", add)
+    for name, user in (("a", "first"), ("b", "unlucky"), ("c", "odd")):
+        write_ndjson(landing / f"{name}.ndjson", event(user_id=user))
+    code, report = load()
+    assert (code, report["error"]) == (1, "gone")
+    assert [(file["name"], file["status"]) for file in report["files"]] == [
+        ("a.ndjson", "loaded"),
+        ("b.ndjson", "loaded"),
+    ]
+    assert [path.name for path in landing.glob("*.ndjson")] == ["c.ndjson"]
 
 
 def test_columns_and_indexes_that_the_user_adds_do_no_harm(load: Load, query: Query, landing: Path) -> None:
