@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 EVENTS ?= 100000
 SEED   ?= 1
 
-.PHONY: help run test test-fast lint format clean
+.PHONY: help run test test-fast lint format audit clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,6 +31,9 @@ format: $(VENV)/ready ## Put the code into its form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+audit: $(VENV)/audit ## Look the pinned dependencies up in the advisory database, or say that it can't be done
+	$(PYTHON) .ci/audit $(VENV)/audit/bin/pip-audit constraints.txt
+
 clean: ## Remove what the targets made, but no data
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
@@ -39,3 +42,8 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[embedded,dev]'
 	@touch $@
+
+# Its dependencies are many, and none of the loader's.
+$(VENV)/audit: | $(VENV)/ready
+	$(PYTHON) -m venv $@
+	-$@/bin/python -m pip install --quiet --disable-pip-version-check pip-audit

@@ -93,7 +93,8 @@ def explain(outcome: FileOutcome) -> str | None:
     """Return a line that says what is remarkable about a file, or None."""
     notes = [] if outcome.error is None else [_error(outcome)]
     if outcome.counts.quarantined and outcome.quarantine:
-        notes.append(f"{outcome.counts.quarantined} rows in {outcome.quarantine}")
+        rows = outcome.counts.quarantined
+        notes.append(f"{rows:,} row{'s' * (rows != 1)} in {outcome.quarantine}")
     return f"{outcome.name}: {outcome.status}: {'; '.join(notes)}" if notes else None
 
 

@@ -3,7 +3,7 @@
 -- jsonb compares as JSON values do: the order of keys and the spelling of numbers make no difference.
 INSERT INTO pg_temp.loader_set_aside (file_id, line, code, column_name, message)
 SELECT l.file_id, l.line, 'conflict', d.names,
-       format('event_id %s is already stored with another %s, from %s', l.event_id, d.names,
+       format('event_id %s is already stored with different %s, from %s', l.event_id, d.names,
               CASE WHEN e.file_id = 0 THEN 'ingest_event()'
                    WHEN e.file_id = l.file_id THEN format('line %s of the same file', e.line)
                    ELSE format('line %s of %s', e.line, coalesce(f.name, 'file ' || e.file_id)) END)
