@@ -92,6 +92,31 @@ def _prepare(connection: Connection, conninfo: str) -> None:
         connection.execute(resources.sql("session"), settings | {"check_interval": "0"})
 
 
+def refuse_pooler(connection: Connection, conninfo: str) -> None:
+    """Make sure that a session keeps its backend: advisory locks and temporary tables live and die with it.
+
+    Raises:
+        DatabaseError: a pooler in transaction mode stands in between.
+    """
+    backend = _backend(connection)
+    if backend == connection.info.backend_pid:
+        return
+    # A pooler answers with a number of its own. In transaction mode it lends this session's backend to whoever comes
+    # next; the other modes keep it apart.
+    with connected(conninfo) as other, other.transaction():
+        _backend(other)
+        if _backend(connection) != backend:
+            raise DatabaseError(
+                f"{describe(conninfo)} is a pooler in transaction mode, which the loader can't work through: "
+                "connect straight to the server, or through a pool in session mode"
+            )
+
+
+def _backend(connection: Connection) -> int:
+    (pid,) = connection.execute(resources.sql("backend_pid")).fetchone() or (0,)
+    return int(pid)
+
+
 def is_passing(error: psycopg.Error, connection: Connection) -> bool:
     """Say whether trying again may help: the connection was lost, or the server said as much."""
     if error.sqlstate is None:

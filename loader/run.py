@@ -68,7 +68,7 @@ def run(settings: Settings, files: Sequence[LandingFile], watcher: Watcher, repo
     """
     # Heavy imports stand here, since a run that finds nothing needs none of them.
     from loader import contract, migrate, quarantine, staging
-    from loader.database import connected, reported
+    from loader.database import connected, refuse_pooler, reported
     from loader.workers import Workers
 
     started = time.monotonic()
@@ -77,6 +77,8 @@ def run(settings: Settings, files: Sequence[LandingFile], watcher: Watcher, repo
     watcher.start(len(files), sum(file.size for file in files))
     with database(settings) as conninfo:
         with connected(conninfo) as connection:
+            with reported("looking for a pooler"):
+                refuse_pooler(connection, conninfo)
             for name in migrate.migrate(connection):
                 watcher.notify(f"migrated: {name}")
             migrate.check_events(connection, terms)
