@@ -68,7 +68,8 @@ def connected(conninfo: str) -> Iterator[Connection]:
     except psycopg.Error as error:
         raise DatabaseError(f"can't connect to {describe(conninfo)}: {one_line(error)}") from error
     try:
-        _prepare(connection, conninfo)
+        with reported(f"can't prepare a session on {describe(conninfo)}"):
+            _prepare(connection, conninfo)
         yield connection
     finally:
         with suppress(psycopg.Error):

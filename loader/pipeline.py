@@ -211,9 +211,13 @@ class Pipeline:
                 self._publish(over[0])
             raise FileRefused("over_budget", self._budget.describe(over[0].counts))
         for item in loaded:
-            self._publish(item)
             item.outcome.status = Status.LOADED
+            if item.rejects is not None and not item.rejects.is_empty:
+                item.outcome.quarantine = printable(str(item.rejects.path))
         ledger.record(connection, [self._entry(item) for item in loaded])
+        # Last before COMMIT, so that a load that Postgres refuses leaves nothing in quarantine.
+        for item in loaded:
+            self._publish(item)
         return alone
 
     def _valid_frames(self, by_id: dict[int, Item], alone: list[Item]) -> Generator[pl.DataFrame]:

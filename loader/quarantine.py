@@ -59,6 +59,11 @@ class RejectFile:
         if self._temporary is not None:
             self._temporary.unlink(missing_ok=True)
 
+    @property
+    def is_empty(self) -> bool:
+        """Say whether no row was added."""
+        return not self._lines and self._file is None
+
     def add(self, rejects: Iterable[Reject]) -> None:
         """Add rows.
 
@@ -83,7 +88,7 @@ class RejectFile:
         Raises:
             QuarantineError: it can't be written; nothing is left behind.
         """
-        if not self._lines and self._file is None:
+        if self.is_empty:
             # An earlier attempt at this content may have died after it had published rejects.
             if self.path.exists():
                 self._guarded(self.path.unlink)

@@ -12,6 +12,7 @@ from typing import Self, TypeVar
 import psycopg
 
 from loader import merge
+from loader.conninfo import describe
 from loader.database import Connection, connected, is_passing, one_line
 from loader.errors import Abandoned, AccountingError, DatabaseError, LoaderError
 
@@ -100,7 +101,7 @@ class Sessions:
         match error:
             case psycopg.Error():
                 if attempt == _ATTEMPTS or not self._passes(error):
-                    raise DatabaseError(reason) from error
+                    raise DatabaseError(f"{describe(self._conninfo)}: {reason}") from error
             case DatabaseError():
                 # A session that was there is gone and can't be had back yet: the server may be starting.
                 if attempt in (1, _ATTEMPTS):

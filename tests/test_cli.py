@@ -80,6 +80,19 @@ def test_a_database_that_is_down_is_in_the_json_too(landing: Path, capsys: pytes
     assert "hunter2" not in captured.out + captured.err
 
 
+def test_a_connection_that_is_lost_right_after_the_login_is_one_line(
+    database: str, landing: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def terminated(connection: psycopg.Connection, _: str) -> None:
+        connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    monkeypatch.setattr("loader.database._prepare", terminated)
+    path = write_ndjson(landing / "a.ndjson", event())
+    assert run(landing, database, "--quiet") == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert path.exists()
+
+
 def test_a_database_that_is_not_utf8_is_refused(server: str, landing: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_ndjson(landing / "a.ndjson", event())
     with new_database(server, template="template0", options="ENCODING 'LATIN1' LOCALE 'C'") as (_, conninfo):
