@@ -17,7 +17,7 @@ from loader.model import Problem
 MAX_DEPTH = 500
 _MAX_INTEGER_DIGITS = 131_072
 _MAX_FRACTION_DIGITS = 16_383
-_MAX_EXPONENT_DIGITS = 9  # numeric's exponent is a 32-bit integer
+_MAX_EXPONENT = 2**30  # numeric_in() refuses exponents from here on, in a spelling of zero too
 
 # Cheap tests over whole columns; a row that passes them can't hold what is looked for. A number too long for numeric
 # has an exponent of four digits, or else is at least this long.
@@ -85,9 +85,10 @@ def _unfit_number(text: str) -> str | None:
 def _fits(integer: str, fraction: str | None, exponent: str | None) -> bool:
     """Say whether numeric can hold a JSON number, given its parts."""
     fraction = fraction or ""
-    if exponent is not None and len(exponent.lstrip("+-0")) > _MAX_EXPONENT_DIGITS:
+    exponent = exponent or "0"
+    if len(exponent.lstrip("+-0")) > len(str(_MAX_EXPONENT)) or abs(int(exponent)) >= _MAX_EXPONENT:
         return False
-    shift = int(exponent or 0)
+    shift = int(exponent)
     if max(0, len(fraction) - shift) > _MAX_FRACTION_DIGITS:
         return False
     digits = integer + fraction

@@ -19,13 +19,16 @@ import polars as pl
 from loader import jsonb
 from loader.canonical import Columns, canonical
 from loader.contract import Contract, Field, Kind
+from loader.lines import PREFIX_BYTES
 from loader.model import Block, Problem
 
 # Lines decoded at once where a whole chunk can't be: with 1 % bad lines, most pieces of this size are good.
 _PIECE = 16
-_LONE_SURROGATE = re.compile(
-    rb"(?<!\\)(?:\\\\)*\\u(?:[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|[dD][c-fC-F][0-9a-fA-F]{2})"
+# An escape; the group is set where it is half of a surrogate pair whose other half is not next to it.
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u([dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
 )
+_GRAMMAR = msgspec.json.Decoder(msgspec.Raw)
 _JSON_KINDS = {b'"': "string", b"{": "object", b"[": "array", b"t": "boolean", b"f": "boolean", b"n": "null"}
 _MAX_UNKNOWN_NAMED = 20
 
@@ -153,11 +156,11 @@ class Decoder:
 
     def _add_singly(self, rows: Rows, lines: Sequence[bytes], *, file_id: int, first_line: int) -> None:
         for number, line in enumerate(lines, first_line):
+            if len(line) > self._max_line_bytes:
+                self.add_over_limit(rows, line[:PREFIX_BYTES], length=len(line), file_id=file_id, line=number)
+                continue
             if not line.strip(b" \t\r"):
                 continue  # A blank line is no row, but it has a number.
-            if len(line) > self._max_line_bytes:
-                self.add_over_limit(rows, line, length=len(line), file_id=file_id, line=number)
-                continue
             try:
                 struct = self._decoder.decode(line)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -178,6 +181,7 @@ class Decoder:
         except UnicodeDecodeError as error:
             return self._blank, [Problem("invalid_utf8", None, f"byte {error.start + 1} of the line is not UTF-8")]
         try:
+            _GRAMMAR.decode(line)  # first, since a decoder for objects gives up at the first byte of anything else
             members = self._members.decode(line)
         except msgspec.ValidationError:
             found = _JSON_KINDS.get(line.strip()[:1], "number")
@@ -185,7 +189,7 @@ class Decoder:
         except RecursionError:
             return self._blank, [jsonb.too_deep(None)]
         except msgspec.DecodeError as error:
-            if _LONE_SURROGATE.search(line):
+            if any(escape[1] for escape in _ESCAPE.finditer(line)):
                 return self._blank, [Problem("lone_surrogate", None, r"holds half of a \ud800 surrogate pair")]
             return self._blank, [Problem("malformed_json", None, str(error))]
         problems = []
@@ -258,7 +262,10 @@ class Decoder:
         return any(rest.count(b'"%b"' % name.encode()) > 1 for name in self._contract.columns)
 
     def _repeated(self, line: bytes) -> list[Problem]:
-        names = _top_level_keys(line)
+        try:
+            names = _top_level_keys(line)
+        except RecursionError:  # It takes a few frames more than msgspec, which has read the line.
+            return [jsonb.too_deep(None)]
         return [
             Problem("duplicate_key", name, "the key stands more than once in the row")
             for name in self._contract.columns
@@ -292,8 +299,8 @@ def _top_level_keys(line: bytes) -> list[str]:
     def remember(pairs: list[tuple[str, Any]]) -> None:
         keys[:] = [key for key, _ in pairs]  # The outermost object is closed last.
 
-    # Numbers stay text: int() refuses very long ones.
-    json.loads(line, object_pairs_hook=remember, parse_int=str, parse_float=str)
+    # Numbers stay text: int() refuses very long ones. What is not UTF-8 is somebody else's to say.
+    json.loads(line.decode(errors="replace"), object_pairs_hook=remember, parse_int=str, parse_float=str)
     return keys
 
 
