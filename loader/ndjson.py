@@ -6,7 +6,6 @@ ever smaller pieces, so that a bad line never costs its neighbours. `properties`
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from typing import Annotated, Any
 import msgspec
 import polars as pl
 
-from loader import jsonb
+from loader import jsonb, repeats
 from loader.canonical import Columns, canonical
 from loader.contract import Contract, Field, Kind
 from loader.lines import PREFIX_BYTES
@@ -128,8 +127,9 @@ class Decoder:
                 dtype = pl.String() if self._types[name] in (str, str | None) else contract_field.kind.dtype
                 columns[name] = pl.Series(name, list(map(attrgetter(name), rows.structs)), dtype)
         problems = {row: list(found) for row, found in rows.problems.items()}
-        for row, problem in self._duplicate_keys(rows, columns):
-            problems.setdefault(row, []).append(problem)
+        for row in repeats.suspects(columns, rows.raws, self._contract):
+            if row not in problems and (found := repeats.in_line(rows.raws[row], self._contract)):
+                problems[row] = found
         frame = canonical(columns, self._contract, problems)
         frame = frame.select(
             pl.Series("file_id", rows.file_ids, pl.Int64), pl.Series("line", rows.lines, pl.Int64), *names
@@ -205,7 +205,7 @@ class Decoder:
                 Problem("unknown_field", _shorten(name), "the contract has no such field")
                 for name in unknown[:_MAX_UNKNOWN_NAMED]
             ]
-        problems += self._repeated(line)
+        problems += repeats.in_line(line, self._contract)
         return self._struct(**values), problems
 
     def _take(self, contract_field: Field, members: dict[str, msgspec.Raw]) -> tuple[Any, Problem | None]:
@@ -222,55 +222,6 @@ class Decoder:
         except msgspec.ValidationError:
             found = _JSON_KINDS.get(bytes(raw)[:1], "number")
             return None, Problem("wrong_type", name, f"expected a {_EXPECTED.get(kind, 'string')}, found {found}")
-
-    def _duplicate_keys(self, rows: Rows, columns: Columns) -> list[tuple[int, Problem]]:
-        """Find rows in which a top-level key stands twice; msgspec takes the last and says nothing.
-
-        A line can't be shorter than its keys, values and punctuation without any white space and escapes. Where it is
-        longer by less than the shortest member, there is no room for another member, which settles most lines.
-        """
-        shortest = pl.lit(len("{}") - 1, pl.Int64)
-        for contract_field in self._contract.fields:
-            name = contract_field.name
-            series = columns[name]
-            value = pl.lit(1)
-            if series.dtype == pl.Binary:
-                value = pl.col(name).bin.size()
-            elif series.dtype == pl.String:
-                value = pl.col(name).str.len_bytes() + 2
-            member = value + len(name.encode()) + len('"":,')
-            shortest = shortest + pl.when(pl.col(name).is_not_null()).then(member).otherwise(0)
-        room = pl.col("length") - shortest
-        smallest_member = min(len(name.encode()) for name in columns) + len('"":1,')
-        frame = pl.DataFrame(columns).with_columns(length=pl.Series(list(map(len, rows.raws)), dtype=pl.Int64))
-        roomy = frame.with_row_index("row").filter(room >= smallest_member)["row"].to_list()
-        documents = [name for name in columns if columns[name].dtype == pl.Binary]
-        return [
-            (row, problem)
-            for row in roomy
-            if row not in rows.problems and self._may_repeat(rows.raws[row], rows.structs[row], documents)
-            for problem in self._repeated(rows.raws[row])
-        ]
-
-    def _may_repeat(self, line: bytes, struct: Any, documents: list[str]) -> bool:
-        """Say whether a key could stand twice in `line`, by counting keys outside of the nested documents."""
-        rest = line
-        for name in documents:
-            rest = rest.replace(bytes(getattr(struct, name)), b"", 1)
-        if b"\\" in rest or self._contract.ignore_unknown:
-            return True
-        return any(rest.count(b'"%b"' % name.encode()) > 1 for name in self._contract.columns)
-
-    def _repeated(self, line: bytes) -> list[Problem]:
-        try:
-            names = _top_level_keys(line)
-        except RecursionError:  # It takes a few frames more than msgspec, which has read the line.
-            return [jsonb.too_deep(None)]
-        return [
-            Problem("duplicate_key", name, "the key stands more than once in the row")
-            for name in self._contract.columns
-            if names.count(name) > 1
-        ]
 
 
 def _type(contract_field: Field) -> Any:
@@ -290,18 +241,6 @@ def _raw_values(structs: list[Any], contract_field: Field) -> list[bytes | None]
 
 def _raw_length(rows: Rows) -> Callable[[int], int]:
     return lambda row: rows.long_lines.get(row) or len(rows.raws[row])
-
-
-def _top_level_keys(line: bytes) -> list[str]:
-    """Return every top-level key of `line`, a JSON object, repeated ones as often as they stand."""
-    keys: list[str] = []
-
-    def remember(pairs: list[tuple[str, Any]]) -> None:
-        keys[:] = [key for key, _ in pairs]  # The outermost object is closed last.
-
-    # Numbers stay text: int() refuses very long ones. What is not UTF-8 is somebody else's to say.
-    json.loads(line.decode(errors="replace"), object_pairs_hook=remember, parse_int=str, parse_float=str)
-    return keys
 
 
 def _shorten(name: str) -> str:
