@@ -4,7 +4,7 @@ A file's way through the modules, in order:
 
     landing      which files are ready; their content's SHA-256
     compression  plain, gzip and zstd files as one stream of bytes; lines cuts it at newlines
-    decode       files -> blocks of rows: ndjson with repeats (pure), parquet with pages and nested
+    decode       files -> blocks of rows: ndjson with repeats (pure), parquet (batches, pages, nested)
     canonical    columns in the contract's dtypes: timestamps, jsonb  (pure)
     contract     contracts/events.py -> fields, types, schema
     validate     rows + contract -> valid rows and rejects            (pure)

@@ -42,12 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return int(options.command(options))
-    except UsageError as error:
-        print(f"loader: {error}", file=sys.stderr)
-        return 2
     except LoaderError as error:
-        print(f"loader: {error}", file=sys.stderr)
-        return 1
+        from loader.conninfo import redact
+        from loader.names import printable
+
+        print(printable(redact(f"loader: {error}")), file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
         print("loader: interrupted; what was not committed is rolled back, its files stay", file=sys.stderr)
         return 130

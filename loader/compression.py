@@ -18,6 +18,7 @@ _MAGIC = {
     b"\x28\xb5\x2f\xfd": "zstd",
     b"PAR1": "Parquet",
 }
+_SKIPPABLE = b"\x2a\x4d\x18"
 _EXPECTED = {Compression.GZIP: "gzip", Compression.ZSTD: "zstd"}
 # What the decompressors are asked for at a time; they may return less.
 _READ_BYTES = 1 << 20
@@ -35,6 +36,8 @@ def check_name(file: FileIO, landing_file: LandingFile) -> None:
     head = file.read(4) or b""
     file.seek(0)
     found = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None)
+    if head[1:] == _SKIPPABLE and head[0] >> 4 == 5:  # noqa: PLR2004
+        found = "zstd"  # RFC 8878, section 3.1.2: 0x184D2A50 to 0x184D2A5F; pzstd begins with one.
     is_parquet = landing_file.format is Format.PARQUET
     expected = "Parquet" if is_parquet else _EXPECTED.get(landing_file.compression)
     if expected is not None and not head:

@@ -13,7 +13,7 @@ from psycopg import errors, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from loader import resources
-from loader.conninfo import describe, redact
+from loader.conninfo import describe, redact, without_quotes
 from loader.errors import DatabaseError
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -59,11 +59,11 @@ def connected(conninfo: str) -> Iterator[Connection]:
     Raises:
         DatabaseError: it can't be reached, refuses the login, is too old, or isn't UTF-8.
     """
+    given = _parsed(conninfo)
+    if "PGCONNECT_TIMEOUT" not in os.environ:
+        given.setdefault("connect_timeout", _CONNECT_TIMEOUT_SECONDS)
+    given.setdefault("application_name", "loader")
     try:
-        given = conninfo_to_dict(conninfo)
-        if "PGCONNECT_TIMEOUT" not in os.environ:
-            given.setdefault("connect_timeout", _CONNECT_TIMEOUT_SECONDS)
-        given.setdefault("application_name", "loader")
         connection = psycopg.connect(make_conninfo("", **given), autocommit=True)
     except psycopg.Error as error:
         raise DatabaseError(f"can't connect to {describe(conninfo)}: {one_line(error)}") from error
@@ -74,6 +74,26 @@ def connected(conninfo: str) -> Iterator[Connection]:
     finally:
         with suppress(psycopg.Error):
             connection.close()
+
+
+def _parsed(conninfo: str) -> dict[str, Any]:
+    """Return what `conninfo` says.
+
+    Raises:
+        DatabaseError: libpq can't parse it, or a part of a password seems to have come to the wrong place.
+    """
+    try:
+        given = conninfo_to_dict(conninfo)
+    except (psycopg.Error, UnicodeEncodeError) as error:
+        # Nothing is chained: a traceback would quote the whole string.
+        reason = "it is not UTF-8" if isinstance(error, UnicodeEncodeError) else without_quotes(one_line(error))
+        raise DatabaseError(f"can't connect to {describe(conninfo)}, which can't be parsed: {reason}") from None
+    for name in ("host", "hostaddr", "port", "dbname"):
+        if "@" in str(given.get(name) or ""):
+            raise DatabaseError(
+                f"can't connect to {describe(conninfo)}: its {name} holds an @; in a URL's password that is %40"
+            )
+    return given
 
 
 def _prepare(connection: Connection, conninfo: str) -> None:

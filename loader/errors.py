@@ -12,6 +12,8 @@ LoaderError                 shown to the user as one line, never as a traceback
 
 from __future__ import annotations
 
+_MAX_MESSAGE = 1000
+
 
 class LoaderError(Exception):
     """Base of all errors that the loader raises on purpose."""
@@ -29,6 +31,10 @@ class FileProblem(LoaderError):
     """Raised when one file can't be loaded; carries a stable ``code`` and a message."""
 
     def __init__(self, code: str, message: str) -> None:
+        from loader.names import printable  # which imports this module, too
+
+        # Messages quote files: names of columns, words of libraries.
+        message = printable(message if len(message) <= _MAX_MESSAGE else f"{message[:_MAX_MESSAGE]}...")
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message

@@ -12,7 +12,7 @@ from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
 
-from loader.errors import FileUnavailable, UsageError
+from loader.errors import FileRefused, FileUnavailable, UsageError
 
 ARCHIVE = "archive"
 QUARANTINE = "quarantine"
@@ -104,14 +104,23 @@ def named(path: Path, landing: Path) -> LandingFile:
     return file._replace(in_landing=path.parent.resolve() == landing.resolve())
 
 
-def _scan(folder: Path, *, recursive: bool, top: bool = True) -> Iterator[LandingFile]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            is_ours = top and entry.name in (ARCHIVE, QUARANTINE)
-            if recursive and not is_ours and entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
-                yield from _scan(Path(entry.path), recursive=True, top=False)
-            elif suffix(entry.name) is not None and (file := _look(Path(entry.path))) is not None:
-                yield file
+def _scan(folder: Path, *, recursive: bool) -> Iterator[LandingFile]:
+    folders = [folder]  # no recursion: folders may be nested deeper than Python's stack is
+    while folders:
+        place = folders.pop()
+        try:
+            entries = os.scandir(place)
+        except OSError:
+            if place is folder:
+                raise
+            continue  # One folder that can't be listed, or is gone by now, must not stop the others.
+        with entries:
+            for entry in entries:
+                is_ours = place is folder and entry.name in (ARCHIVE, QUARANTINE)
+                if recursive and not is_ours and entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+                    folders.append(Path(entry.path))
+                elif suffix(entry.name) is not None and (file := _look(Path(entry.path))) is not None:
+                    yield file
 
 
 def _look(path: Path) -> LandingFile | None:
@@ -161,7 +170,11 @@ def opened_as_found(file: LandingFile) -> Iterator[FileIO]:
         if os.fstat(handle.fileno()).st_ino != file.inode[1]:
             raise FileUnavailable("file_changed", "another file has taken its place")
         _check_unchanged(handle, file)
-        yield handle
+        try:
+            yield handle
+        except FileRefused:
+            _check_unchanged(handle, file)  # What looks broken may just have been changed meanwhile.
+            raise
         _check_unchanged(handle, file)
 
 

@@ -7,6 +7,7 @@ Source: the Apache Parquet format's `parquet.thrift` (PageHeader) and Thrift's c
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
@@ -28,6 +29,7 @@ _HEADER_OF_PAGE = {
     _DATA_PAGE_V2: 8,
 }  # page type -> field of PageHeader with its own header
 _LENGTH_BYTES = 4
+_ENCRYPTION_ALGORITHM = 8  # field of FileMetaData
 _CODECS = {"LZ4": "lz4_raw"}  # the footer's word, and pyarrow's where they differ
 
 
@@ -58,6 +60,8 @@ def batch_rows(file: BinaryIO, row_group: Any, *, block_bytes: int, max_page_byt
     for number in range(row_group.num_columns):
         column = row_group.column(number)
         longest = 0
+        # In a struct each row repeats the names that lead to a value.
+        dense += len(column.path_in_schema) * column.path_in_schema.count(".")
         densest = column.total_uncompressed_size / max(1, row_group.num_rows)
         for page in _pages(file, column):
             if page.size > max_page_bytes:
@@ -75,6 +79,24 @@ def batch_rows(file: BinaryIO, row_group: Any, *, block_bytes: int, max_page_byt
         expanded += longest
     file.seek(place)
     return max(1, min(int(block_bytes / dense), _EXPANDED_BYTES // expanded))
+
+
+def refuse_encrypted(file: BinaryIO) -> None:
+    """Raise FileRefused where columns are encrypted: pyarrow ends the process when it is asked about one."""
+    place = file.tell()
+    length = int.from_bytes(_tail(file, 8)[:4], "little")
+    try:
+        footer, _ = _struct(_tail(file, 8 + length), 0)
+    except (IndexError, _CorruptError) as error:
+        raise FileRefused("corrupt", "the footer can't be read") from error
+    file.seek(place)
+    if _ENCRYPTION_ALGORITHM in footer:
+        raise FileRefused("corrupt", "columns are encrypted")
+
+
+def _tail(file: BinaryIO, length: int) -> bytes:
+    file.seek(-length, os.SEEK_END)
+    return file.read(length)
 
 
 def _pages(file: BinaryIO, column: Any) -> Iterator[Page]:
@@ -142,7 +164,7 @@ def _struct(data: bytes, position: int, depth: int = 0) -> tuple[dict[int, Any],
         IndexError: it goes on behind the end of `data`.
         _CorruptError: it is none.
     """
-    if depth > 8:  # noqa: PLR2004 # a page header has two levels, with statistics three
+    if depth > 16:  # noqa: PLR2004 # a page header has three levels, a footer some more
         raise _CorruptError
     fields: dict[int, Any] = {}
     field = 0
@@ -162,8 +184,8 @@ def _value(data: bytes, position: int, kind: int, depth: int) -> tuple[Any, int]
     match kind:
         case 1 | 2:  # true, false
             return kind == 1, position
-        case 3:  # byte
-            return data[position], position + 1
+        case 3 | 7:  # byte, double
+            return None, position + (1 if kind == 3 else 8)  # noqa: PLR2004
         case 4 | 5 | 6:  # i16, i32, i64
             value, position = _varint(data, position)
             return _zigzag(value), position
@@ -172,10 +194,24 @@ def _value(data: bytes, position: int, kind: int, depth: int) -> tuple[Any, int]
             if length:
                 data[position + length - 1]  # IndexError where it is cut off
             return None, position + length
+        case 9 | 10:  # list, set
+            return _list(data, position, depth)
         case 12:
             return _struct(data, position, depth + 1)
-        case _:  # No other type is in a page header.
+        case _:  # Parquet knows no other type.
             raise _CorruptError
+
+
+def _list(data: bytes, position: int, depth: int) -> tuple[None, int]:
+    """Go past a list; none is of interest."""
+    length, kind = data[position] >> 4, data[position] & 0x0F
+    position += 1
+    if length == 15:  # noqa: PLR2004 # longer ones have their length behind
+        length, position = _varint(data, position)
+    for _ in range(length):
+        # In a list a boolean takes a byte, as in a field it does not.
+        _, position = _value(data, position, 3 if kind in (1, 2) else kind, depth)
+    return None, position
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:

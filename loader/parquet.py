@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from loader import pages, timestamps
+from loader.batches import array_weight, batches, weight
 from loader.canonical import Columns, canonical
 from loader.contract import Contract, Field, Kind
 from loader.errors import FileRefused
@@ -24,9 +25,6 @@ from loader.lines import PREFIX_BYTES
 from loader.model import Block, Problem
 from loader.nested import check_nested, json_text
 
-_MAX_BATCH_ROWS = 32_768
-# A page is decoded whole, and holds at least one value whole.
-_PAGE_FACTOR = 4
 _PER_MICROSECOND = {"s": 1_000_000, "ms": 1_000, "us": 1}
 _NANOSECONDS = 1_000
 _raw_list = msgspec.json.Decoder(list[msgspec.Raw])
@@ -44,10 +42,11 @@ def blocks(
     """
     try:
         with pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20, page_checksum_verification=True) as parquet:
+            pages.refuse_encrypted(file)
             _check_columns(parquet.schema_arrow, contract)
             line = 1
-            for batch in _batches(file, parquet, block_bytes, max_row_bytes):
-                if batch.num_rows == 1 and batch.nbytes > max_row_bytes:
+            for batch in batches(file, parquet, block_bytes=block_bytes, max_row_bytes=max_row_bytes):
+                if batch.num_rows == 1 and weight(batch) > max_row_bytes:
                     yield _over_limit(batch, contract, file_id=file_id, line=line, limit=max_row_bytes)
                 else:
                     yield _block(batch, contract, file_id=file_id, first_line=line)
@@ -56,25 +55,6 @@ def blocks(
                 raise FileRefused("corrupt", f"the file promises {parquet.metadata.num_rows} rows and holds {line - 1}")
     except (pa.ArrowException, OSError) as error:
         raise FileRefused("corrupt", f"not a readable Parquet file: {_first_line(error)}") from error
-
-
-def _batches(file: BinaryIO, parquet: pq.ParquetFile, block_bytes: int, max_row_bytes: int) -> Iterator[pa.RecordBatch]:
-    """Yield batches of about `block_bytes`; a row over the limit comes alone."""
-    for number in range(parquet.num_row_groups):
-        row_group = parquet.metadata.row_group(number)
-        max_page_bytes = _PAGE_FACTOR * max_row_bytes
-        rows = pages.batch_rows(file, row_group, block_bytes=block_bytes, max_page_bytes=max_page_bytes)
-        for batch in parquet.iter_batches(min(rows, _MAX_BATCH_ROWS), row_groups=[number], use_threads=False):
-            start = 0
-            if batch.nbytes > max_row_bytes:
-                for row in range(batch.num_rows):
-                    if batch.slice(row, 1).nbytes > max_row_bytes:
-                        if row > start:
-                            yield batch.slice(start, row - start)
-                        yield batch.slice(row, 1)
-                        start = row + 1
-            if start < batch.num_rows:
-                yield batch.slice(start)
 
 
 def _check_columns(schema: pa.Schema, contract: Contract) -> None:
@@ -149,15 +129,15 @@ def _block(batch: pa.RecordBatch, contract: Contract, *, file_id: int, first_lin
 
 def _over_limit(batch: pa.RecordBatch, contract: Contract, *, file_id: int, line: int, limit: int) -> Block:
     """Return a block of one row that is too long to be looked at."""
-    message = f"the row is {batch.nbytes} bytes long; the limit is {limit}"
+    message = f"the row is about {weight(batch)} bytes long; the limit is {limit}"
     dtypes = {"file_id": pl.Int64(), "line": pl.Int64(), **{field.name: field.kind.dtype for field in contract.fields}}
     places = {"file_id": [file_id], "line": [line]}
     frame = pl.DataFrame({name: places.get(name, [None]) for name in dtypes}, schema=dtypes)
     shown = "{" + ",".join(
-        f"{_json(name)}:{_spell(column[0]) if column.nbytes <= PREFIX_BYTES else '...'}"
+        f"{_json(name)}:{_spell(column[0]) if array_weight(column) <= PREFIX_BYTES else '...'}"
         for name, column in zip(batch.schema.names, batch.columns, strict=True)
     )
-    raw, length = shown.encode()[:PREFIX_BYTES], int(batch.nbytes)
+    raw, length = shown.encode()[:PREFIX_BYTES], weight(batch)
     return Block(frame, {0: [Problem("line_too_long", None, message)]}, lambda _: raw, lambda _: length)
 
 
@@ -261,7 +241,7 @@ def _raw(batch: pa.RecordBatch, row: int) -> bytes:
 
 
 def _spell(value: Any) -> str:
-    if isinstance(value, pa.ExtensionScalar):
+    if isinstance(value, pa.ExtensionScalar | pa.DictionaryScalar):
         value = value.value
     if pa.types.is_binary(value.type) or pa.types.is_fixed_size_binary(value.type):
         content = value.as_py()
@@ -272,7 +252,9 @@ def _spell(value: Any) -> str:
         return text or "null"
     if pa.types.is_timestamp(value.type):
         return _json(f"{value.value} {value.type.unit} since 1970")
-    return _json(str(value))
+    if _is_text(value.type):  # not UTF-8: as_py, which str calls, fails on it again
+        return _json(value.as_buffer().to_pybytes().decode(errors="backslashreplace"))
+    return _json(pa.repeat(value, 1).to_string())  # Arrow's own spelling, of what Python can't hold too
 
 
 def _json(value: object) -> str:

@@ -13,11 +13,13 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from loader.errors import FileProblem, LoaderError
+from loader.errors import FileProblem, FileUnavailable, LoaderError
+from loader.landing import opened
 from loader.model import Reject
 from loader.names import printable, stored_name
 
@@ -42,7 +44,7 @@ class RejectFile:
         self._lines: list[bytes] = []
         self._buffered = 0
         self._temporary: Path | None = None
-        self.path = folder / stored_name(source, digest, ".rejected.ndjson")
+        self.path = _own_path(folder, source, digest, ".rejected.ndjson")
         self.first_error: str | None = None
 
     def __enter__(self) -> Self:
@@ -90,8 +92,9 @@ class RejectFile:
         """
         if self.is_empty:
             # An earlier attempt at this content may have died after it had published rejects.
-            if self.path.exists():
-                self._guarded(self.path.unlink)
+            with suppress(PermissionError):  # What can't be looked into, this loader has not written to.
+                if self.path.exists():
+                    self._guarded(self.path.unlink)
             return None
         self._guarded(self._publish)
         return self.path
@@ -149,7 +152,7 @@ def write_error(folder: Path, source: str, digest: bytes, problem: FileProblem) 
     Raises:
         QuarantineError: it can't be written.
     """
-    path = folder / stored_name(source, digest, ".error.json")
+    path = _own_path(folder, source, digest, ".error.json")
     row = {"source": printable(source), "sha256": digest.hex(), "code": problem.code, "message": problem.message}
     temporary: Path | None = None
     try:
@@ -167,13 +170,32 @@ def write_error(folder: Path, source: str, digest: bytes, problem: FileProblem) 
     return path
 
 
+def _own_path(folder: Path, source: str, digest: bytes, ending: str) -> Path:
+    """Return where what is said of a content stands or will stand; where another's hash begins alike, a next number."""
+    number = 0
+    while _is_of_another(path := folder / stored_name(source, digest, ending, number), digest):
+        number += 1
+    return path
+
+
+def _is_of_another(path: Path, digest: bytes) -> bool:
+    try:
+        with opened(path) as file, BufferedReader(file) as lines:
+            return bool(json.loads(lines.readline())["sha256"] != digest.hex())
+    except FileUnavailable:
+        return False  # It is free, or writing to it will say what is wrong.
+    except (ValueError, KeyError, TypeError):
+        return True
+
+
 def _temporary_file(folder: Path, name: str, digest: bytes) -> tuple[Path, IO[bytes]]:
     """Create a private file that is locked for as long as this process lives, so that `sweep` leaves it alone."""
     folder.mkdir(parents=True, exist_ok=True)
     unique = f".{os.getpid()}-{threading.get_native_id()}{_TEMPORARY}"
     path = folder / f".{stored_name(name, digest, unique)}"
     while True:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _MODE)
+        path.unlink(missing_ok=True)  # of a process of this number that died, or planted: never written through
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         # A sweep may have taken it for a leftover between its creation and its lock.
         if path.exists() and os.fstat(descriptor).st_ino == path.stat().st_ino:
@@ -186,7 +208,7 @@ def sweep(folder: Path) -> None:
     if not folder.is_dir():
         return
     for path in folder.glob(f".*{_TEMPORARY}"):
-        with suppress(OSError), path.open("rb") as file:
+        with suppress(OSError, FileUnavailable), opened(path) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink()
 

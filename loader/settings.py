@@ -121,11 +121,17 @@ def _convert(name: str, value: object, where: str) -> Any:
         _check(lowered in ("1", "true", "yes", "0", "false", "no"), where, f"{value!r} is not true or false")
         return lowered in ("1", "true", "yes")
     wrong_type = isinstance(value, bool) != (kind is bool) or not isinstance(value, str | int | float)
-    _check(not wrong_type, where, f"{value!r} is not a {kind.__name__}")
+    # A connection string may have come to the wrong place; a list or table may hold one.
+    shown = (
+        repr(value)
+        if isinstance(value, bool | int | float) or ("://" not in str(value) and kind is not str)
+        else "the value"
+    )
+    _check(not wrong_type, where, f"{shown} is not a {kind.__name__}")
     try:
         return kind(value)
     except ValueError as error:
-        raise UsageError(f"{where}: {value!r} is not a {kind.__name__}") from error
+        raise UsageError(f"{where}: {shown} is not a {kind.__name__}") from error
 
 
 def _check(holds: bool, where: str, message: str) -> None:

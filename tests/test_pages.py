@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loader import contract, pages, parquet
+from loader.batches import weight
 from loader.errors import FileRefused
 from tests.support import Load, Query, event, quarantined
 
@@ -93,3 +94,40 @@ def test_a_damaged_file_is_read_or_refused_and_nothing_else(damage: list[tuple[i
     except FileRefused:
         return
     assert rows == 300
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pa.array([{"a": 1}], pa.struct([("a", pa.int8())])),
+        pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int8())),
+        pa.array([[1]], pa.list_(pa.int8())),
+        pa.array([[1]], pa.large_list(pa.int8())),
+        pa.array([[1]], pa.list_(pa.int8(), 1)),
+        pa.array([{"a": [{"b": [None]}]}]),
+        pa.array(["a"]),
+        pa.array(["a"]).dictionary_encode(),
+        pa.array([0.5]).dictionary_encode(),
+        pa.nulls(1),
+    ],
+    ids=lambda value: str(value.type),
+)
+def test_the_weight_of_rows_is_the_sum_of_their_weights(value: pa.Array) -> None:
+    one = pa.record_batch([value], names=["a"])
+    many = pa.concat_batches([one] * 64)
+    assert weight(one) > 0
+    assert 32 * weight(one) <= weight(many) <= 64 * weight(one)
+    halves = [many.slice(0, 32), many.slice(32)]
+    assert weight(many) <= sum(map(weight, halves)) <= weight(many) + weight(one)
+
+
+def test_tiny_row_groups_are_decoded_together() -> None:
+    file = io.BytesIO()
+    write(file, 500, row_group_size=1)
+    blocks = parquet.blocks(file, BUNDLED, file_id=1, block_bytes=BLOCK, max_row_bytes=16 << 20)
+    assert [block.frame["line"].to_list() for block in blocks] == [list(range(1, 501))]
+
+
+def test_a_large_dictionary_is_not_the_weight_of_each_row() -> None:
+    values = pa.array([f"user-{number}" for number in range(10_000)]).dictionary_encode()
+    assert weight(pa.record_batch([values], names=["a"]).slice(7, 1)) < 100
