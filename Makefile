@@ -4,8 +4,9 @@ PYTHON ?= python3
 BIN    := $(VENV)/bin
 EVENTS ?= 100000
 SEED   ?= 1
+FUZZ_SECONDS ?= 600
 
-.PHONY: help run test test-fast lint format audit clean
+.PHONY: help run test test-fast torture lint format audit clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,6 +22,11 @@ test: $(VENV)/ready ## Run all tests, on the embedded PostgreSQL or the server t
 
 test-fast: $(VENV)/ready ## Run the tests that take less than a few seconds
 	$(BIN)/python -m pytest -m "not slow"
+
+torture: $(VENV)/ready ## Run the fault and property tests in their long form, then a fuzzer; takes an hour or so
+	LONG_TESTS=1 $(BIN)/python -m pytest tests/torture tests/test_differential.py tests/test_crash.py
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris
+	$(BIN)/python -m tests.fuzz_decode $(FUZZ_SECONDS)
 
 lint: $(VENV)/ready ## Check style and types
 	$(BIN)/ruff check .

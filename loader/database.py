@@ -27,9 +27,9 @@ _CHECK_INTERVAL = "5s"
 LOCK_CLASS = 1_869_572_460
 MIGRATION_LOCK = 1
 
-# SQLSTATEs of trouble that is gone when tried again: deadlock, serialization, lock timeout, cancelled, out of
-# connections, server going down or coming up.
-_PASSING = ("40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "53300")
+# SQLSTATEs of trouble that is gone when tried again: deadlock, serialization, lock timeout, cancelled, server going
+# down or coming up, session or transaction timed out, out of connections.
+_PASSING = ("40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "57P05", "25P03", "25P04", "53300")
 # SQLSTATE classes of errors that a row's own content can cause: data, integrity, limits, a trigger's RAISE; and
 # XX000, which jsonb reports for arrays of too many elements.
 _ROW_CLASSES = ("22", "23", "44", "54", "P0")

@@ -88,8 +88,9 @@ class BlockReader:
                     line = self._add(rows, piece, source.file_id, line)
                     pooled_bytes += len(piece.data)
                     if pooled_bytes >= BLOCK_BYTES or len(rows) >= _MAX_ROWS:
-                        yield self._ndjson.block(rows)
-                        rows, pooled_bytes = ndjson.Rows(), 0
+                        # With what is pooled before it: an older file's rows must not come later.
+                        yield from self._pooled(rows, pool)
+                        rows, pool, pooled_bytes = ndjson.Rows(), [], 0
             if sum(block.frame.height for block in pool) >= _MAX_ROWS:
                 yield from self._pooled(rows, pool)
                 rows, pool, pooled_bytes = ndjson.Rows(), [], 0

@@ -67,6 +67,12 @@ def loaded(connection: Connection, digests: Sequence[bytes]) -> dict[bytes, Load
     }
 
 
+def unknown(connection: Connection, file_ids: Sequence[int]) -> list[int]:
+    """Return those of `file_ids` that the ledger does not have."""
+    rows = connection.execute(resources.sql("unknown_file_ids"), {"file_ids": list(file_ids)})
+    return [file_id for (file_id,) in rows]
+
+
 def new_file_ids(connection: Connection, count: int) -> list[int]:
     """Return fresh ids in ascending order."""
     return [file_id for (file_id,) in connection.execute(resources.sql("new_file_ids"), {"count": count})]

@@ -153,7 +153,7 @@ class Pipeline:
         ):
             taken, alone = self._claim(connection, items)
             for item in taken:
-                rejects = RejectFile(self._landing / landing.QUARANTINE, item.file.path.name, item.digest)
+                rejects = RejectFile(self._landing / landing.QUARANTINE, item.file.path.name, item.digest, item.file_id)
                 item.rejects = reject_files.enter_context(rejects)
             if taken:
                 alone += self._stages(connection, staging, taken)

@@ -1,7 +1,9 @@
 """Quarantine: rejected rows, one JSON object a line, and files that were refused whole.
 
-A file of rejects is complete, on disk and under its final name before the load's transaction commits: a crash in
-between leaves a file that the next run writes again under the same name. Its name follows from the content.
+A file of rejects is complete, on disk and under its final name before the load's transaction commits. Each attempt at
+a file has a name of its own, by its file_id, so that a loader which has lost its claim without knowing it can't touch
+the rejects of whoever has loaded the file instead. `published` lists them for `run`, which drops those of attempts
+that came to nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import base64
 import fcntl
 import json
 import os
+import re
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -24,6 +27,8 @@ from loader.model import Reject
 from loader.names import printable, stored_name
 
 _TEMPORARY = ".tmp"
+_REJECTED = ".rejected.ndjson"
+_PUBLISHED = re.compile(rf"\.([0-9]{{1,18}}){re.escape(_REJECTED)}\Z")
 _MODE = 0o600
 # Rejects are kept in memory up to here, so that a load of many files doesn't hold as many open.
 _BUFFER_BYTES = 1 << 20
@@ -36,7 +41,7 @@ class QuarantineError(LoaderError):
 class RejectFile:
     """The rejected rows of one input file; leaving the context without `publish` leaves nothing behind."""
 
-    def __init__(self, folder: Path, source: str, digest: bytes) -> None:
+    def __init__(self, folder: Path, source: str, digest: bytes, file_id: int) -> None:
         self._folder = folder
         self._source = printable(source)
         self._digest = digest
@@ -44,7 +49,7 @@ class RejectFile:
         self._lines: list[bytes] = []
         self._buffered = 0
         self._temporary: Path | None = None
-        self.path = _own_path(folder, source, digest, ".rejected.ndjson")
+        self.path = _own_path(folder, source, digest, f".{file_id}{_REJECTED}")
         self.first_error: str | None = None
 
     def __enter__(self) -> Self:
@@ -91,10 +96,6 @@ class RejectFile:
             QuarantineError: it can't be written; nothing is left behind.
         """
         if self.is_empty:
-            # An earlier attempt at this content may have died after it had published rejects.
-            with suppress(PermissionError):  # What can't be looked into, this loader has not written to.
-                if self.path.exists():
-                    self._guarded(self.path.unlink)
             return None
         self._guarded(self._publish)
         return self.path
@@ -170,6 +171,21 @@ def write_error(folder: Path, source: str, digest: bytes, problem: FileProblem) 
     return path
 
 
+def published(folder: Path) -> dict[int, Path]:
+    """Return the files of rejects in quarantine, by the file_id of the attempt that wrote them."""
+    names = {path: _PUBLISHED.search(path.name) for path in folder.glob(f"*{_REJECTED}")}
+    return {int(match[1]): path for path, match in names.items() if match}
+
+
+def source_digest(path: Path) -> bytes | None:
+    """Return the SHA-256 of the file that a file of rejects is about, None where it is gone or not one of ours."""
+    try:
+        with opened(path) as file, BufferedReader(file) as lines:
+            return bytes.fromhex(json.loads(lines.readline())["sha256"])
+    except (FileUnavailable, ValueError, KeyError, TypeError):
+        return None
+
+
 def _own_path(folder: Path, source: str, digest: bytes, ending: str) -> Path:
     """Return where what is said of a content stands or will stand; where another's hash begins alike, a next number."""
     number = 0
@@ -179,13 +195,8 @@ def _own_path(folder: Path, source: str, digest: bytes, ending: str) -> Path:
 
 
 def _is_of_another(path: Path, digest: bytes) -> bool:
-    try:
-        with opened(path) as file, BufferedReader(file) as lines:
-            return bool(json.loads(lines.readline())["sha256"] != digest.hex())
-    except FileUnavailable:
-        return False  # It is free, or writing to it will say what is wrong.
-    except (ValueError, KeyError, TypeError):
-        return True
+    found = source_digest(path)
+    return found is not None and found != digest
 
 
 def _temporary_file(folder: Path, name: str, digest: bytes) -> tuple[Path, IO[bytes]]:

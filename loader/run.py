@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from loader import landing
 from loader.landing import LandingFile
@@ -91,4 +92,24 @@ def run(settings: Settings, files: Sequence[LandingFile], watcher: Watcher, repo
             for outcome in workers.outcomes():
                 report.add(outcome)
                 watcher.finished(outcome)
+        _drop_superseded(conninfo, settings.landing / landing.QUARANTINE)
     report.seconds = time.monotonic() - started
+
+
+def _drop_superseded(conninfo: str, folder: Path) -> None:
+    """Drop rejects of attempts that died before COMMIT, where another attempt has loaded the same content since."""
+    from loader import ledger, quarantine
+    from loader.database import connected, reported
+
+    found = quarantine.published(folder)
+    if not found:
+        return
+    with connected(conninfo) as connection, reported("looking for superseded rejects"):
+        digests = {
+            file_id: quarantine.source_digest(found[file_id]) for file_id in ledger.unknown(connection, [*found])
+        }
+        loaded = ledger.loaded(connection, [digest for digest in digests.values() if digest])
+    for file_id, digest in digests.items():
+        # The ids were unknown a moment ago: one may just have been committed.
+        if digest in loaded and loaded[digest].file_id != file_id:
+            found[file_id].unlink(missing_ok=True)

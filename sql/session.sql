@@ -7,6 +7,8 @@ FROM (VALUES
     -- A merge of a large file takes its time, and the transaction waits while blocks are decoded.
     ('statement_timeout', '0'),
     ('idle_in_transaction_session_timeout', '0'),
+    ('idle_session_timeout', '0'),
+    ('transaction_timeout', '0'),
     -- Nobody waits for ever: not for another loader, not for somebody's lock on events.
     ('lock_timeout', %(lock_timeout)s),
     -- The statement of a loader that was killed ends soon.
@@ -16,3 +18,4 @@ FROM (VALUES
     -- Compiling a merge takes longer than it saves.
     ('jit', 'off')
 ) AS setting (name, value)
+WHERE name IN (SELECT name FROM pg_catalog.pg_settings) -- transaction_timeout came with PostgreSQL 17

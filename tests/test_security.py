@@ -151,7 +151,8 @@ def test_what_is_planted_under_the_name_of_a_reject_file_is_never_written_throug
     target = outside / "target.ndjson"
     before = target.read_bytes()
     {"symlink": lambda path: path.symlink_to(target), "folder": Path.mkdir, "fifo": os.mkfifo}[taken](planted)
-    rejects = quarantine.RejectFile(planted.parent, "a.ndjson", bytes.fromhex(planted.name.split(".")[1]) + bytes(28))
+    _, digest, file_id, *_ = planted.name.split(".")
+    rejects = quarantine.RejectFile(planted.parent, "a.ndjson", bytes.fromhex(digest) + bytes(28), int(file_id))
     from loader.model import Problem, Reject
 
     with rejects:
@@ -213,7 +214,7 @@ def test_only_the_owner_can_read_what_quarantine_says(load: Load, landing: Path,
     finally:
         os.umask(before)
     modes = {
-        path.name.partition(".")[2][9:]: stat.S_IMODE(path.stat().st_mode)
+        ".".join(path.name.split(".")[-2:]): stat.S_IMODE(path.stat().st_mode)
         for path in (landing / "quarantine").iterdir()
         if path.suffix in (".json", ".ndjson")
     }

@@ -1,0 +1,268 @@
+"""Runs `loader` in this process, and stops it at a named step: for good (SIGKILL), or until the parent says go on.
+
+    python crash_child.py --step "COMMIT sent" --nth 2 --mode kill --set loader.decode.BLOCK_BYTES=65536 -- run ...
+
+The product has no hook for this: what is named here is wrapped from outside. A name that is gone is an error, so that
+no step is left out in silence. It imports nothing of the tests, so that nothing but the loader is in the process.
+
+modes: kill   SIGKILL to itself at the nth time that the step is reached
+       wait   prints "reached", and goes on when a line comes in on stdin
+       count  never stops; prints at the end how often the step was reached
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import importlib
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import psycopg
+from psycopg import generators, sql
+from psycopg.pq import ExecStatus
+
+from loader import archive, cli, decode, ledger, merge, pipeline, quarantine, staging
+
+_PACKAGE = str(Path(cli.__file__).parent) + os.sep
+
+
+def _tell(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+class Stop:
+    """Called each time the step is reached; stops the process at the nth."""
+
+    def __init__(self, mode: str, nth: int) -> None:
+        self.count = 0
+        self._mode = mode
+        self._nth = nth
+        self._lock = threading.Lock()
+
+    def __call__(self) -> None:
+        with self._lock:
+            self.count += 1
+            if self.count != self._nth or self._mode == "count":
+                return
+        if self._mode == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        _tell("reached")
+        sys.stdin.readline()
+
+
+Install = Callable[[Stop], None]
+
+
+def before(owner: Any, name: str) -> Install:
+    return _around(owner, name, afterwards=False)
+
+
+def after(owner: Any, name: str) -> Install:
+    return _around(owner, name, afterwards=True)
+
+
+def _around(owner: Any, name: str, *, afterwards: bool) -> Install:
+    original = getattr(owner, name)
+    is_static = isinstance(vars(owner).get(name), staticmethod)
+
+    def install(stop: Stop) -> None:
+        @functools.wraps(original)
+        def wrapped(*arguments: Any, **named: Any) -> Any:
+            if not afterwards:
+                stop()
+            result = original(*arguments, **named)
+            if afterwards:
+                stop()
+            return result
+
+        setattr(owner, name, staticmethod(wrapped) if is_static else wrapped)
+
+    return install
+
+
+def each_item(owner: Any, name: str) -> Install:
+    """Stop at the nth item of a generator, before it is handed over."""
+    original = getattr(owner, name)
+
+    def install(stop: Stop) -> None:
+        @functools.wraps(original)
+        def wrapped(*arguments: Any, **named: Any) -> Iterator[Any]:
+            for item in original(*arguments, **named):
+                stop()
+                yield item
+
+        setattr(owner, name, wrapped)
+
+    return install
+
+
+def on_path(name: str, is_meant: Callable[[Path, tuple[Any, ...]], bool], *, afterwards: bool) -> Install:
+    """Stop before or after a method of Path, where its arguments are those that are meant."""
+
+    def install(stop: Stop) -> None:
+        original = getattr(Path, name)
+
+        def wrapped(self: Path, *arguments: Any, **named: Any) -> Any:
+            meant = is_meant(self, arguments)
+            if meant and not afterwards:
+                stop()
+            result = original(self, *arguments, **named)
+            if meant and afterwards:
+                stop()
+            return result
+
+        setattr(Path, name, wrapped)
+
+    return install
+
+
+def rename_to(ending: str, *, afterwards: bool) -> Install:
+    return on_path("rename", lambda _, arguments: str(arguments[0]).endswith(ending), afterwards=afterwards)
+
+
+def after_statement(text: str) -> Install:
+    """Stop after a statement that holds `text` has been answered."""
+
+    def install(stop: Stop) -> None:
+        original = psycopg.Connection.execute
+
+        def execute(self: psycopg.Connection[Any], query: Any, *arguments: Any, **named: Any) -> Any:
+            result = original(self, query, *arguments, **named)
+            spelled = query.as_string(self) if isinstance(query, sql.Composable) else query
+            if text in (spelled.decode() if isinstance(spelled, bytes) else spelled):
+                stop()
+            return result
+
+        psycopg.Connection.execute = execute  # type: ignore[method-assign]
+
+    return install
+
+
+def commit_sent(stop: Stop) -> None:
+    """Stop when COMMIT is on its way to the server and its answer has not been read."""
+    original: Any = psycopg.Connection._exec_command
+
+    def exec_command(self: psycopg.Connection[Any], command: Any, **named: Any) -> Any:
+        if command != b"COMMIT":
+            return (yield from original(self, command, **named))
+        self._check_connection_ok()
+        self.pgconn.send_query(command)
+        while self.pgconn.flush():
+            pass
+        stop()
+        (result,) = yield from generators.execute(self.pgconn)
+        if result.status == ExecStatus.FATAL_ERROR:
+            raise psycopg.errors.error_from_result(result)
+        return result
+
+    setattr(psycopg.Connection, "_exec_command", exec_command)  # noqa: B010
+
+
+def half_a_block(stop: Stop) -> None:
+    """Stop when the server has half of the bytes of a write to COPY."""
+    original = psycopg.Copy.write
+
+    def write(self: psycopg.Copy, buffer: Any) -> None:
+        original(self, buffer[: len(buffer) // 2])
+        self.connection.pgconn.flush()
+        stop()
+        original(self, buffer[len(buffer) // 2 :])
+
+    psycopg.Copy.write = write  # type: ignore[method-assign]
+
+
+def any_call(stop: Stop) -> None:
+    """Stop at the nth time that any function of the loader is entered or left, in whatever thread."""
+
+    def profile(frame: FrameType, event: str, _: object) -> None:
+        if event in ("call", "return") and frame.f_code.co_filename.startswith(_PACKAGE):
+            stop()
+
+    threading.setprofile(profile)
+    sys.setprofile(profile)
+
+
+def _to_archive(path: Path) -> bool:
+    return path.parent.parent.name == "archive"
+
+
+STEPS: dict[str, Install] = {
+    "claimed": after(ledger, "claim"),
+    "decoded a shared block": each_item(decode.BlockReader, "share"),
+    "decoded a block": each_item(decode.BlockReader, "stream"),
+    "made a staging table": after_statement("CREATE UNLOGGED TABLE"),
+    "wrote half a block to COPY": half_a_block,
+    "wrote to COPY": after(psycopg.Copy, "write"),
+    "ended a COPY": after(staging, "copy"),
+    "staged a unit": each_item(staging.Staging, "stage"),
+    "inserted, not told apart": before(merge.Merger, "_tell_apart"),
+    "merged a unit": after(merge.Merger, "merge"),
+    "merged all": before(pipeline.Pipeline, "_explain_set_aside"),
+    "accounted": after(pipeline.Pipeline, "_account"),
+    "quarantine written, not renamed": rename_to(".rejected.ndjson", afterwards=False),
+    "quarantine renamed": rename_to(".rejected.ndjson", afterwards=True),
+    "quarantine published": after(pipeline.Pipeline, "_publish"),
+    "ledger not written": before(ledger, "record"),
+    "ledger written": after(ledger, "record"),
+    "COMMIT sent": commit_sent,
+    "committed": before(staging.Staging, "__exit__"),
+    "dropped a staging table": after(staging, "_drop"),
+    "dropped all staging tables": after(staging.Staging, "__exit__"),
+    "not archived": before(pipeline, "archive"),
+    "made the archive's folder": on_path("mkdir", lambda path, _: path.parent.name == "archive", afterwards=True),
+    "chose a name in the archive": after(archive, "_free_name"),
+    "archived": on_path("rename", lambda _, arguments: _to_archive(Path(arguments[0])), afterwards=True),
+    "refusal: .error.json written, not renamed": rename_to(".error.json", afterwards=False),
+    "refusal: .error.json renamed": rename_to(".error.json", afterwards=True),
+    "refusal: not in the ledger": after(quarantine, "write_error"),
+    "refusal: in the ledger": before(pipeline, "put_in_quarantine"),
+    "refusal: moved": after(pipeline, "put_in_quarantine"),
+    "migration: made its own table": after_statement("CREATE TABLE IF NOT EXISTS loader_migrations"),
+    "migration: applied": after_statement("CREATE TABLE events"),
+    "migration: recorded": after_statement("INSERT INTO loader_migrations"),
+    "swept a staging table": after_statement("DROP TABLE IF EXISTS"),
+    "swept": after(staging, "sweep"),
+    "any call": any_call,
+}
+
+
+def _set(assignment: str) -> None:
+    """Set a constant of the loader: `loader.decode.BLOCK_BYTES=65536`, with the value in JSON."""
+    target, _, value = assignment.partition("=")
+    module_name, _, name = target.rpartition(".")
+    module = importlib.import_module(module_name)
+    getattr(module, name)  # It must be there.
+    setattr(module, name, json.loads(value))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--step", choices=STEPS)
+    parser.add_argument("--nth", type=int, default=1)
+    parser.add_argument("--mode", choices=["kill", "wait", "count"], default="kill")
+    parser.add_argument("--set", action="append", default=[])
+    parser.add_argument("arguments", nargs="+")
+    options = parser.parse_args()
+    for assignment in options.set:
+        _set(assignment)
+    stop = Stop(options.mode, options.nth)
+    if options.step is not None:
+        STEPS[options.step](stop)
+    code = cli.main(options.arguments)
+    sys.setprofile(None)
+    if options.mode == "count":
+        _tell(str(stop.count))
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
