@@ -36,6 +36,17 @@ def test_no_sql_hides_in_python() -> None:
                 assert allowed.search(line), f"{path.name}: {line.strip()}"
 
 
+def test_the_proofs_that_the_documentation_names_are_there() -> None:
+    text = (ROOT / "docs" / "guarantees.md").read_text()
+    code = "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    named = set(re.findall(r"`(test_\w+)`", text))
+    assert {name for name in named if f"def {name}(" not in code} == set()
+    files = set(re.findall(r"`(tests/[\w/]+(?:\.py)?)`", text)) | set(re.findall(r"\((\.\./[^)]+)\)", text))
+    assert {name for name in files if not (ROOT / name).exists()} == set()
+    assert named
+    assert files
+
+
 @pytest.mark.slow
 def test_the_wheel_carries_contract_and_sql_and_runs_from_anywhere(tmp_path: Path) -> None:
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
