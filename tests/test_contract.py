@@ -73,6 +73,7 @@ ACCEPTED = {
     r"an escaped backslash before u0000": properties(r'{"a":"\\u0000"}'),
     "a text that looks like a huge number": properties('{"a":"1e400000"}'),
     "the largest number": properties('{"a":1e131071}'),
+    "zero with the largest exponent": properties('{"a":0e1073741823,"b":-0.00E+0001073741823}'),
     "the finest number": properties('{"a":1e-16383}'),
     "a number beyond 64 bits": properties('{"a":123456789012345678901234567890.123456789}'),
     "empty properties": line(properties={}),
@@ -176,6 +177,12 @@ REJECTED: dict[str, tuple[bytes, list[tuple[str, str | None]]]] = {
     "100,000 levels": (properties("[" * 100_000 + "]" * 100_000), [("too_deep", None)]),
     "a number too large": (properties('{"a":1e131072}'), [("number_out_of_range", "properties")]),
     "a number too fine": (properties('{"a":[1e-16384]}'), [("number_out_of_range", "properties")]),
+    "zero with an exponent too large": (properties('{"a":0e1073741824}'), [("number_out_of_range", "properties")]),
+    "zero with an exponent far too large": (properties('{"a":0e2147483649}'), [("number_out_of_range", "properties")]),
+    "two reasons in one field": (
+        properties(r'["\u0000"]'),
+        [("null_character", "properties"), ("properties_not_object", "properties")],
+    ),
     "a number with a huge exponent": (properties('{"a":-1E+99999999999}'), [("number_out_of_range", "properties")]),
     "a number of too many digits": (properties('{"a":' + "9" * 131_073 + "}"), [("number_out_of_range", "properties")]),
     "a fraction of too many digits": (
@@ -368,3 +375,11 @@ def test_the_environment_cannot_turn_validation_off(tmp_path: Path, switch: str)
         check=False,
     )
     assert done.returncode == 3
+
+
+@pytest.mark.parametrize("field", ["event_id", "event_time"])
+def test_a_message_shows_the_value_and_shortens_a_long_one(field: str) -> None:
+    (short,) = decode(line(**{field: "x" * 80})).rejects
+    (long,) = decode(line(**{field: "x" * 81})).rejects
+    assert f"'{'x' * 80}'" in short.problems[0].message
+    assert f"'{'x' * 77}...'" in long.problems[0].message

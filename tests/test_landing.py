@@ -116,6 +116,10 @@ def test_a_missing_folder_is_a_usage_error(tmp_path: Path) -> None:
         ("\u202eevil", r"\u202eevil"),
         (os.fsdecode(b"\xff.ndjson"), r"\xff.ndjson"),
         ("\u2028", r"\u2028"),
+        (os.fsdecode(b"\x80\xa0"), r"\x80\xa0"),
+        ("\ud800\udc7f\udd00", r"\ud800\udc7f\udd00"),
+        ("\x00\x7f\xff\u0100", r"\x00\x7f\xff\u0100".replace(r"\xff\u0100", "\xff\u0100")),
+        ("\U000e0001\uffff", r"\U000e0001\uffff"),
     ],
 )
 def test_printed_names_cannot_steer_a_terminal(text: str, expected: str) -> None:
@@ -126,6 +130,8 @@ def test_stored_names_carry_the_hash_and_fit_the_file_system(tmp_path: Path) -> 
     digest = bytes.fromhex("0123456789abcdef" * 4)
     assert stored_name("a.ndjson.gz", digest, ".ndjson.gz") == "a.01234567.ndjson.gz"
     assert stored_name("a.b.ndjson", digest, ".ndjson", 2) == "a.b.01234567.2.ndjson"
+    assert stored_name("é" * 124 + ".ndjson", digest, ".ndjson") == "é" * 115 + ".01234567.ndjson"
+    assert stored_name("x" * 231 + ".ndjson", digest, ".ndjson") == "x" * 231 + ".01234567.ndjson"
     for long in ("x" * 248 + ".ndjson", "é" * 124 + ".ndjson", os.fsdecode(b"\xff" * 248) + ".ndjson"):
         stored = stored_name(long, digest, ".rejected.ndjson")
         assert len(os.fsencode(stored)) <= 255
