@@ -54,7 +54,7 @@ class Drop:
         ]
         assert [(row["source"], row["line"]) for row in quarantined(self.folder)] == [("mixed.ndjson", 2)]
         assert sorted(path.name.partition(".")[0] for path in self.folder.glob("archive/*/*")) == ["clean", "mixed"]
-        assert sorted(path.name.partition(".")[2][9:] for path in self.folder.glob("quarantine/*")) == [
+        assert sorted(".".join(path.name.split(".")[-2:]) for path in self.folder.glob("quarantine/*")) == [
             "error.json",
             "ndjson.gz",
             "rejected.ndjson",
