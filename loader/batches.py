@@ -31,7 +31,10 @@ def batches(
     yield from _together(_small(file, parquet, most, _PAGE_FACTOR * max_row_bytes), most)
 
 
-def _small(file: BinaryIO, parquet: pq.ParquetFile, most: int, max_page_bytes: int) -> Iterator[pa.RecordBatch]:
+_Weighed = tuple[int, pa.RecordBatch]
+
+
+def _small(file: BinaryIO, parquet: pq.ParquetFile, most: int, max_page_bytes: int) -> Iterator[_Weighed]:
     for number in range(parquet.num_row_groups):
         row_group = parquet.metadata.row_group(number)
         if row_group.num_rows == 0:
@@ -41,30 +44,34 @@ def _small(file: BinaryIO, parquet: pq.ParquetFile, most: int, max_page_bytes: i
             yield from _pieces(batch, most)
 
 
-def _pieces(batch: pa.RecordBatch, most: int) -> Iterator[pa.RecordBatch]:
+def _pieces(batch: pa.RecordBatch, most: int) -> Iterator[_Weighed]:
     """Halve a batch until none of its pieces is heavier than `most`, or is more than one row."""
-    if batch.num_rows > 1 and weight(batch) > most:
+    size = weight(batch)
+    if batch.num_rows > 1 and size > most:
         half = batch.num_rows // 2
         yield from _pieces(batch.slice(0, half), most)
         yield from _pieces(batch.slice(half), most)
     elif batch.num_rows:
-        yield batch
+        yield size, batch
 
 
-def _together(batches: Iterator[pa.RecordBatch], most: int) -> Iterator[pa.RecordBatch]:
+def _together(batches: Iterator[_Weighed], most: int) -> Iterator[pa.RecordBatch]:
     """Put small neighbours together: there are files with as many row groups as rows."""
     held: list[pa.RecordBatch] = []
     held_bytes = held_rows = 0
-    for batch in batches:
-        size = weight(batch)
+    for size, batch in batches:
         if held and (held_bytes + size > most or held_rows + batch.num_rows > _MAX_BATCH_ROWS):
-            yield pa.concat_batches(held) if len(held) > 1 else held[0]
+            yield _one(held)
             held, held_bytes, held_rows = [], 0, 0
         held.append(batch)
         held_bytes += size
         held_rows += batch.num_rows
     if held:
-        yield pa.concat_batches(held) if len(held) > 1 else held[0]
+        yield _one(held)
+
+
+def _one(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return pa.concat_batches(batches) if len(batches) > 1 else batches[0]
 
 
 def weight(batch: pa.RecordBatch) -> int:
