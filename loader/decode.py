@@ -17,12 +17,12 @@ from loader.landing import Format, LandingFile
 from loader.lines import Chunk, chunks
 from loader.model import Block, Problem
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 16 << 20
 # A file that shares a load with others is held whole before its first row is staged, so that a file found broken at
 # its end has left nothing behind. More than this, decompressed, is not held.
 SHARED_FILE_BYTES = 4 << 20
 # However short its lines are, a block has about as many: a bad row takes far more memory than it has bytes.
-_MAX_ROWS = 32_768
+_MAX_ROWS = 65_536
 
 
 class TooLargeToShareError(Exception):
@@ -215,10 +215,13 @@ def find_raw(reader: BlockReader, source: Source, lines: Iterator[int]) -> Gener
         if wanted is None:
             return
         numbers = block.frame["line"]
+        rows = numbers.arg_sort()
+        numbers = numbers[rows]
         while wanted is not None and block.frame.height and wanted <= numbers[-1]:
-            row = numbers.search_sorted(wanted)
-            if numbers[row] != wanted:
+            place = numbers.search_sorted(wanted)
+            if numbers[place] != wanted:
                 raise FileUnavailable("file_changed", f"line {wanted} is gone")
+            row = rows[place]
             yield wanted, block.raw(row), block.raw_length(row)
             wanted = next(lines, None)
     if wanted is not None:

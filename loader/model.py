@@ -33,7 +33,7 @@ class Reject(NamedTuple):
 
 @dataclass(slots=True)
 class Block:
-    """Some decoded rows, of one or of many files.
+    """Some decoded rows, of one or of many files, in any order.
 
     frame: file_id Int64, line Int64 (counted from 1), then the contract's columns in its dtypes, null where
         a value is missing or could not be decoded.
@@ -49,7 +49,10 @@ class Block:
 
 @dataclass(slots=True)
 class Validated:
-    """A block after validation; `valid` has Block.frame's columns. Every row of the block is in one of the two."""
+    """A block after validation; `valid` has Block.frame's columns. Every row of the block is in one of the two.
+
+    The rejects are in the order of files and lines.
+    """
 
     valid: pl.DataFrame
     rejects: list[Reject]

@@ -1,67 +1,53 @@
-"""NDJSON: bytes to rows. Pure: no file is read here.
+"""NDJSON: chunks of lines -> blocks of rows. Pure: no file is read here.
 
-One line is one JSON document. msgspec decodes whole chunks at once where it can; a chunk with a bad line is decoded in
-ever smaller pieces, so that a bad line never costs its neighbours. `properties` stays the text that it was.
+Lines that are spelled alike are cut into columns (`layout`), all others are decoded one by one (`documents`); which of
+the two took a line makes no difference to what becomes of it.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from operator import attrgetter
-from typing import Annotated, Any
+from typing import NamedTuple
 
-import msgspec
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from loader import jsonb, repeats
 from loader.canonical import Columns, canonical
-from loader.contract import Contract, Field, Kind
+from loader.contract import Contract, Kind
+from loader.documents import DocumentDecoder
+from loader.layout import Layout, learn
 from loader.lines import PREFIX_BYTES
 from loader.model import Block, Problem
 
-# Lines decoded at once where a whole chunk can't be: with 1 % bad lines, most pieces of this size are good.
-_PIECE = 16
-# An escape; the group is set where it is half of a surrogate pair whose other half is not next to it.
-_ESCAPE = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u([dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
-)
-_GRAMMAR = msgspec.json.Decoder(msgspec.Raw)
-_JSON_KINDS = {b'"': "string", b"{": "object", b"[": "array", b"t": "boolean", b"f": "boolean", b"n": "null"}
-_MAX_UNKNOWN_NAMED = 20
-
-_TYPES: dict[Kind, Any] = {
-    Kind.UUID: str,
-    Kind.TEXT: str,
-    Kind.TIMESTAMPTZ: str,
-    Kind.JSONB: msgspec.Raw,
-    Kind.BIGINT: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)],
-    Kind.DOUBLE: float,
-    Kind.BOOLEAN: bool,
-}
-_EXPECTED = {
-    Kind.JSONB: "any JSON value",
-    Kind.BIGINT: "integer of 64 bits",
-    Kind.DOUBLE: "number",
-    Kind.BOOLEAN: "boolean",
-}
+# Fewer lines than this are not worth the work on whole columns, nor learning how they are spelled.
+_FEW = 64
+# Producers whose lines are mixed; where there are more, those seen last are remembered.
+_MAX_LAYOUTS = 8
+_SAMPLES = 4
 
 
 @dataclass(slots=True)
 class Rows:
-    """Decoded lines, pooled until there are enough of them for a block. The lists run in parallel."""
+    """Lines pooled until there are enough of them for a block."""
 
-    file_ids: list[int] = field(default_factory=list)
-    lines: list[int] = field(default_factory=list)
-    structs: list[Any] = field(default_factory=list)
-    raws: list[bytes] = field(default_factory=list)
-    problems: dict[int, list[Problem]] = field(default_factory=dict)
-    long_lines: dict[int, int] = field(default_factory=dict)  # row index -> length of a line over the limit
+    pieces: list[bytes] = field(default_factory=list)  # each of whole lines of one file, ending with a newline
+    places: list[tuple[int, int, int]] = field(default_factory=list)  # of each piece: file_id, first line, lines
+    over_limit: dict[int, int] = field(default_factory=dict)  # index of a line only part of which is here -> its length
+    count: int = 0
 
     def __len__(self) -> int:
-        """Rows held."""
-        return len(self.structs)
+        """Lines held."""
+        return self.count
+
+
+class _Part(NamedTuple):
+    """Rows of a block: which lines they come from, their columns, and what is wrong with them, by row."""
+
+    indexes: pl.Series
+    frame: pl.DataFrame
+    problems: dict[int, list[Problem]]
 
 
 class Decoder:
@@ -70,178 +56,128 @@ class Decoder:
     def __init__(self, contract: Contract, *, max_line_bytes: int) -> None:
         self._contract = contract
         self._max_line_bytes = max_line_bytes
-        self._types = {field.name: _type(field) for field in contract.fields}
-        required = [(field.name, self._types[field.name]) for field in contract.fields if field.required]
-        optional = [
-            (field.name, self._types[field.name], msgspec.Raw(b"null") if field.kind is Kind.JSONB else None)
-            for field in contract.fields
-            if not field.required
-        ]
-        self._struct = msgspec.defstruct(
-            "Row", [*required, *optional], forbid_unknown_fields=not contract.ignore_unknown, gc=False
-        )
-        self._decoder = msgspec.json.Decoder(self._struct)
-        self._members = msgspec.json.Decoder(dict[str, msgspec.Raw])
-        self._blank = self._struct(**dict.fromkeys(contract.columns))
+        self._documents = DocumentDecoder(contract, max_line_bytes=max_line_bytes)
+        self._layouts: list[Layout] = []  # last used first
 
     def add(self, rows: Rows, chunk: bytes, *, file_id: int, first_line: int) -> int:
-        """Decode `chunk`, whole lines of which the first is number `first_line`, onto `rows`; return its line count."""
-        lines = chunk.split(b"\n")
-        if not lines[-1]:
-            lines.pop()
-        structs = self._decode_chunk(chunk, len(lines))
-        if structs is not None:
-            rows.lines.extend(range(first_line, first_line + len(lines)))
-            rows.file_ids.extend([file_id] * len(lines))
-            rows.structs.extend(structs)
-            rows.raws.extend(lines)
-            return len(lines)
-        for start in range(0, len(lines), _PIECE):
-            piece = lines[start : start + _PIECE]
-            structs = self._decode_chunk(b"\n".join(piece) + b"\n", len(piece))
-            if structs is None:
-                self._add_singly(rows, piece, file_id=file_id, first_line=first_line + start)
-                continue
-            rows.lines.extend(range(first_line + start, first_line + start + len(piece)))
-            rows.file_ids.extend([file_id] * len(piece))
-            rows.structs.extend(structs)
-            rows.raws.extend(piece)
-        return len(lines)
+        """Add `chunk`, whole lines of which the first is number `first_line`, to `rows`; return its line count."""
+        piece = chunk if chunk.endswith(b"\n") else chunk + b"\n"
+        count = piece.count(b"\n")
+        rows.pieces.append(piece)
+        rows.places.append((file_id, first_line, count))
+        rows.count += count
+        return count
 
     def add_over_limit(self, rows: Rows, prefix: bytes, *, length: int, file_id: int, line: int) -> None:
         """Add a line of `length` bytes that is over the limit, of which only `prefix` was kept."""
-        message = f"the line is {length} bytes long; the limit is {self._max_line_bytes}"
-        rows.long_lines[len(rows)] = length
-        rows.problems[len(rows)] = [Problem("line_too_long", None, message)]
-        self._append(rows, self._blank, prefix, file_id, line)
+        rows.over_limit[rows.count] = length
+        self.add(rows, prefix, file_id=file_id, first_line=line)
 
     def block(self, rows: Rows) -> Block:
-        """Turn `rows` into a block: canonical columns, and problems that only whole columns show."""
-        names = self._contract.columns
-        columns: Columns = {}
-        for contract_field in self._contract.fields:
-            name = contract_field.name
-            if contract_field.kind is Kind.JSONB:
-                columns[name] = pl.Series(name, _raw_values(rows.structs, contract_field), pl.Binary)
-            else:
-                dtype = pl.String() if self._types[name] in (str, str | None) else contract_field.kind.dtype
-                columns[name] = pl.Series(name, list(map(attrgetter(name), rows.structs)), dtype)
-        problems = {row: list(found) for row, found in rows.problems.items()}
-        for row in repeats.suspects(columns, rows.raws, self._contract):
-            if row not in problems and (found := repeats.in_line(rows.raws[row], self._contract)):
-                problems[row] = found
-        frame = canonical(columns, self._contract, problems)
-        frame = frame.select(
-            pl.Series("file_id", rows.file_ids, pl.Int64), pl.Series("line", rows.lines, pl.Int64), *names
-        )
-        return Block(frame, problems, rows.raws.__getitem__, _raw_length(rows))
+        """Turn `rows` into a block: canonical columns, and what is wrong with a row's shape or with its values."""
+        lines = _split(b"".join(rows.pieces))
+        parts, rest = self._take_alike(lines, rows.over_limit)
+        if len(rest) or not parts:
+            parts.append(self._take_singly(lines, rest, rows.over_limit))
+        frame, problems = _together(parts)
+        indexes = frame["index"]
 
-    def _decode_chunk(self, chunk: bytes, line_count: int) -> list[Any] | None:
-        """Decode all lines of `chunk` at once, or return None if that can't be done or could be wrong.
+        def raw(row: int) -> bytes:
+            line: bytes = lines[indexes[row]]
+            return line if raw_length(row) <= self._max_line_bytes else line[:PREFIX_BYTES]
 
-        To msgspec newlines are just white space: it would take one document over two lines, or two on one.
-        When every line starts with `{` and ends with `}`, a document can't go over a line's end, since `}` is never
-        followed by `{` inside one; and then as many documents as lines means one on each.
-        """
-        end = b"}\r\n" if chunk.endswith(b"}\r\n") else b"}\n"
-        if not chunk.startswith(b"{") or not chunk.endswith((end, b"}")):
-            return None
-        if chunk.count(end + b"{") != line_count - 1 or len(chunk) > self._max_line_bytes:
-            return None
-        try:
-            structs: list[Any] = self._decoder.decode_lines(chunk)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return None
-        return structs if len(structs) == line_count else None
+        def raw_length(row: int) -> int:
+            index = indexes[row]
+            return rows.over_limit.get(index) or len(lines[index])
 
-    def _add_singly(self, rows: Rows, lines: Sequence[bytes], *, file_id: int, first_line: int) -> None:
-        for number, line in enumerate(lines, first_line):
-            if len(line) > self._max_line_bytes:
-                self.add_over_limit(rows, line[:PREFIX_BYTES], length=len(line), file_id=file_id, line=number)
+        return Block(_places(rows)[indexes].hstack(frame.drop("index")), problems, raw, raw_length)
+
+    def _take_alike(self, lines: pl.Series, over_limit: Mapping[int, int]) -> tuple[list[_Part], pl.Series]:
+        """Decode the lines that follow a layout; return the indexes of the others, too."""
+        parts: list[_Part] = []
+        rest = pl.int_range(len(lines), dtype=pl.UInt32, eager=True)
+        if over_limit:
+            rest = rest.filter(~rest.is_in([*over_limit]))
+        texts = _texts(lines) if len(rest) >= _FEW else lines
+        tried: set[Layout] = set()
+        while len(rest) >= _FEW:
+            known = (layout for layout in self._layouts if layout not in tried)
+            layout = next(known, None) or self._learn(texts[rest[:_SAMPLES]], tried)
+            if layout is None:
+                break
+            tried.add(layout)
+            taken = layout.take(texts[rest], max_bytes=self._max_line_bytes)
+            if taken.is_empty():
                 continue
-            if not line.strip(b" \t\r"):
-                continue  # A blank line is no row, but it has a number.
-            try:
-                struct = self._decoder.decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                struct, rows.problems[len(rows)] = self._diagnose(line)
-            self._append(rows, struct, line, file_id, number)
+            self._layouts = [layout, *(other for other in self._layouts if other != layout)][:_MAX_LAYOUTS]
+            parts.append(self._part(rest[taken["index"]], {name: taken[name] for name in layout.fields}, {}))
+            rest = rest.filter(~rest.is_in(parts[-1].indexes.implode()))
+        left_over = pl.Series([*over_limit], dtype=pl.UInt32)
+        return parts, rest.extend(left_over).sort() if over_limit else rest
 
-    @staticmethod
-    def _append(rows: Rows, struct: Any, raw: bytes, file_id: int, line: int) -> None:
-        rows.file_ids.append(file_id)
-        rows.lines.append(line)
-        rows.structs.append(struct)
-        rows.raws.append(raw)
+    def _learn(self, texts: pl.Series, tried: set[Layout]) -> Layout | None:
+        for text in texts:
+            layout = learn(text, self._contract) if text is not None else None
+            if layout is not None and layout not in tried:
+                return layout
+        return None
 
-    def _diagnose(self, line: bytes) -> tuple[Any, list[Problem]]:
-        """Find everything that is wrong with the shape of `line`, and keep the fields that are right."""
-        try:
-            line.decode()
-        except UnicodeDecodeError as error:
-            return self._blank, [Problem("invalid_utf8", None, f"byte {error.start + 1} of the line is not UTF-8")]
-        try:
-            _GRAMMAR.decode(line)  # first, since a decoder for objects gives up at the first byte of anything else
-            members = self._members.decode(line)
-        except msgspec.ValidationError:
-            found = _JSON_KINDS.get(line.strip()[:1], "number")
-            return self._blank, [Problem("not_an_object", None, f"the line is a JSON {found}, not an object")]
-        except RecursionError:
-            return self._blank, [jsonb.too_deep(None)]
-        except msgspec.DecodeError as error:
-            if any(escape[1] for escape in _ESCAPE.finditer(line)):
-                return self._blank, [Problem("lone_surrogate", None, r"holds half of a \ud800 surrogate pair")]
-            return self._blank, [Problem("malformed_json", None, str(error))]
-        problems = []
-        values = dict.fromkeys(self._contract.columns)
-        for contract_field in self._contract.fields:
-            value, problem = self._take(contract_field, members)
-            values[contract_field.name] = value
-            if problem is not None:
-                problems.append(problem)
-        if not self._contract.ignore_unknown:
-            unknown = [name for name in members if name not in values]
-            problems += [
-                Problem("unknown_field", _shorten(name), "the contract has no such field")
-                for name in unknown[:_MAX_UNKNOWN_NAMED]
-            ]
-        problems += repeats.in_line(line, self._contract)
-        return self._struct(**values), problems
+    def _take_singly(self, lines: pl.Series, indexes: pl.Series, over_limit: Mapping[int, int]) -> _Part:
+        """Decode the lines at `indexes`, whatever they are."""
+        lengths = {place: over_limit[index] for place, index in enumerate(indexes) if index in over_limit}
+        decoded = self._documents.decode(lines[indexes].to_list(), lengths)
+        columns = self._documents.columns(decoded)
+        return self._part(indexes[decoded.indexes], columns, decoded.problems)
 
-    def _take(self, contract_field: Field, members: dict[str, msgspec.Raw]) -> tuple[Any, Problem | None]:
-        """Decode one member of a row whose shape is wrong somewhere."""
-        name, kind = contract_field.name, contract_field.kind
-        raw = members.get(name)
-        if raw is None:
-            missing = Problem("missing_field", name, "the field is missing") if contract_field.required else None
-            return None, missing
-        if kind is Kind.JSONB:
-            return raw, None
-        try:
-            return msgspec.json.decode(raw, type=self._types[name]), None
-        except msgspec.ValidationError:
-            found = _JSON_KINDS.get(bytes(raw)[:1], "number")
-            return None, Problem("wrong_type", name, f"expected a {_EXPECTED.get(kind, 'string')}, found {found}")
+    def _part(self, indexes: pl.Series, columns: Columns, problems: dict[int, list[Problem]]) -> _Part:
+        absent = [field for field in self._contract.fields if field.name not in columns]
+        for one in absent:
+            dtype = pl.String() if one.kind in (Kind.JSONB, Kind.TIMESTAMPTZ) else one.kind.dtype
+            columns[one.name] = pl.Series(one.name, [None], dtype).new_from_index(0, len(indexes))
+        return _Part(indexes, canonical(columns, self._contract, problems), problems)
 
 
-def _type(contract_field: Field) -> Any:
-    base = _TYPES[contract_field.kind]
-    if contract_field.required or base is msgspec.Raw:
-        return base
-    return base | None
+def _split(data: bytes) -> pl.Series:
+    """Return the lines of `data`, which ends with a newline, as Binary."""
+    if not data:
+        return pl.Series(dtype=pl.Binary)
+    ends = pa.py_buffer((0).to_bytes(8, "little") + (len(data) - 1).to_bytes(8, "little"))
+    whole = pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, ends, pa.py_buffer(data)])
+    lines = pl.from_arrow(pc.split_pattern(whole, b"\n").flatten())
+    assert isinstance(lines, pl.Series)  # noqa: S101 # an array becomes a series
+    return lines
 
 
-def _raw_values(structs: list[Any], contract_field: Field) -> list[bytes | None]:
-    raws = map(attrgetter(contract_field.name), structs)
-    values = [None if raw is None else bytes(raw) for raw in raws]
-    if contract_field.required:
-        return values
-    return [None if value == b"null" else value for value in values]
+def _texts(lines: pl.Series) -> pl.Series:
+    """Return Binary as String, null where a line is not UTF-8."""
+    try:
+        return lines.cast(pl.String)
+    except pl.exceptions.ComputeError:  # Some line is not; Polars doesn't say which.
+        return pl.Series([_text(line) for line in lines], dtype=pl.String)
 
 
-def _raw_length(rows: Rows) -> Callable[[int], int]:
-    return lambda row: rows.long_lines.get(row) or len(rows.raws[row])
+def _text(line: bytes) -> str | None:
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return None
 
 
-def _shorten(name: str) -> str:
-    return name if len(name) <= 100 else f"{name[:97]}..."  # noqa: PLR2004
+def _together(parts: list[_Part]) -> tuple[pl.DataFrame, dict[int, list[Problem]]]:
+    """Put the parts' rows below each other in a frame with `index` before the columns."""
+    problems: dict[int, list[Problem]] = {}
+    height = 0
+    for part in parts:
+        problems |= {height + row: found for row, found in part.problems.items()}
+        height += part.frame.height
+    frames = [part.frame.select(part.indexes.alias("index"), *part.frame.columns) for part in parts]
+    return pl.concat(frames), problems
+
+
+def _places(rows: Rows) -> pl.DataFrame:
+    """Return file_id and line (both Int64) of every line held."""
+    spans = [pl.int_range(line, line + count, dtype=pl.Int64, eager=True) for _, line, count in rows.places]
+    files = pl.Series([file_id for file_id, _, _ in rows.places], dtype=pl.Int64)
+    counts = pl.Series([count for _, _, count in rows.places], dtype=pl.Int64)
+    lines = pl.concat([pl.Series(dtype=pl.Int64), *spans])
+    return pl.DataFrame({"file_id": files.repeat_by(counts).explode(), "line": lines})

@@ -184,9 +184,8 @@ def _instants(array: pa.Array, name: str) -> tuple[pl.Series, list[tuple[int, Pr
         scale = _PER_MICROSECOND[unit]
         fits = ticks.is_between(timestamps.FIRST // scale, timestamps.LAST // scale)
         micros = pl.when(fits).then(ticks * scale)
-    instants = timestamps.in_range(micros.cast(timestamps.DTYPE))
     frame = _series("t", array.cast(pa.int64())).to_frame()
-    series = frame.select(instants.alias(name)).to_series()
+    series = timestamps.in_range(frame.select(micros.cast(timestamps.DTYPE).alias(name)).to_series())
     missing = series.is_null() & frame["t"].is_not_null()
     problem = Problem("time_out_of_range", name, "lies outside the years 0001 to 9999 in UTC")
     return series, [(row, problem) for row in missing.arg_true().to_list()]

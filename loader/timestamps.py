@@ -12,6 +12,7 @@ import re
 from datetime import UTC, date, datetime
 
 import polars as pl
+import pyarrow as pa
 
 from loader.model import Problem
 
@@ -29,24 +30,39 @@ _RANGED = (
     r"^[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])[Tt](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
     r"(?:\.[0-9]+)?(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])$"
 )
+# What Arrow's parser, which is many times faster, reads as the profile means it: days that each such month has, and no
+# digits below the microsecond. It refuses a whole column for one text.
+_ORDINARY = (
+    r"^[0-9]{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
+    r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])$"
+)
 _WITH_OFFSET = re.compile(_GRAMMAR.replace("$", r"\Z"))
 _WITHOUT_OFFSET = re.compile(rf"^{_DATE}[Tt ]{_TIME}\Z")
 
 
 def parse(texts: pl.Series) -> pl.Series:
     """Return the instants of `texts` (String) as Datetime("us", "UTC"), null where a text is not in the profile."""
-    text = pl.col("t")
-    instant = (
-        pl.when(text.str.contains(_RANGED))
-        .then(text)
-        .str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
-    )
-    return texts.rename("t").to_frame().select(t=in_range(instant)).to_series().rename(texts.name)
+    ordinary = texts.str.contains(_ORDINARY).fill_null(value=False)
+    if ordinary.all():
+        return in_range(_parse_ordinary(texts)).rename(texts.name)
+    others = ~ordinary
+    instants = _parse_ordinary(texts.set(others, None)).scatter(others.arg_true(), _parse_any(texts.filter(others)))
+    return in_range(instants).rename(texts.name)
 
 
-def in_range(instant: pl.Expr) -> pl.Expr:
+def _parse_ordinary(texts: pl.Series) -> pl.Series:
+    return pl.Series(texts.to_arrow().cast(pa.timestamp("us", "UTC")), dtype=DTYPE)
+
+
+def _parse_any(texts: pl.Series) -> pl.Series:
+    ranged = texts.set(~texts.str.contains(_RANGED), None)
+    return ranged.str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
+
+
+def in_range(instants: pl.Series) -> pl.Series:
     """Null every instant outside the years 0001..9999, by integer: Python can't hold them to compare."""
-    return pl.when(instant.to_physical().is_between(FIRST, LAST)).then(instant)
+    inside = instants.to_physical().is_between(FIRST, LAST)
+    return instants if inside.all() else instants.set(~inside, None)
 
 
 def explain(text: str, column: str) -> Problem:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pandera.polars as pa
 import polars as pl
 from pandera.config import ValidationDepth, config_context
@@ -21,15 +23,16 @@ def validate(block: Block, contract: Contract) -> Validated:
     _check(block.frame, contract, problems)
     if not problems:
         return Validated(block.frame, [])
-    rows = sorted(problems)
-    places = block.frame[rows].select("file_id", "line").rows()
+    bad = block.frame.select("file_id", "line", row=pl.int_range(pl.len())).filter(_mask(block.frame, problems))
     rejects = [
         Reject(file_id, line, tuple(problems[row]), block.raw(row), block.raw_length(row))
-        for row, (file_id, line) in zip(rows, places, strict=True)
+        for file_id, line, row in bad.sort("file_id", "line").iter_rows()
     ]
-    index = pl.int_range(pl.len(), dtype=pl.UInt32)
-    valid = block.frame.filter(~index.is_in(pl.Series(rows, dtype=pl.UInt32).implode()))
-    return Validated(valid, rejects)
+    return Validated(block.frame.filter(~_mask(block.frame, problems)), rejects)
+
+
+def _mask(frame: pl.DataFrame, rows: Collection[int]) -> pl.Series:
+    return pl.repeat(False, frame.height, eager=True).scatter([*rows], True)  # values of the mask
 
 
 def _check(frame: pl.DataFrame, contract: Contract, problems: dict[int, list[Problem]]) -> None:

@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from uuid import UUID
 
 import psycopg
@@ -457,8 +458,16 @@ def terms() -> Contract:
     return contract.load()
 
 
-def checked(content: bytes, *, chunk: int = 1 << 20, max_line_bytes: int = MAX_LINE) -> Validated:
-    """Decode and validate a file's content as the loader does, in chunks of about `chunk` bytes."""
+def checked(content: bytes, *, chunk: int = 1 << 20, max_line_bytes: int = MAX_LINE, few: int = 1) -> Validated:
+    """Decode and validate a file's content as the loader does, in chunks of about `chunk` bytes.
+
+    As few lines as `few` are tried as columns, by the layout that they share.
+    """
+    with mock.patch.object(ndjson, "_FEW", few):
+        return _checked(content, chunk=chunk, max_line_bytes=max_line_bytes)
+
+
+def _checked(content: bytes, *, chunk: int, max_line_bytes: int) -> Validated:
     decoder = ndjson.Decoder(terms(), max_line_bytes=max_line_bytes)
     rows = ndjson.Rows()
     number = 1
@@ -481,10 +490,19 @@ def reasons(problems: Sequence[Problem]) -> Reasons:
 
 
 def disagreements(content: bytes, *, chunk: int = 1 << 20, max_line_bytes: int = MAX_LINE) -> list[str]:
-    """Compare the loader's verdict on each row of a file with the reference's; say where they differ."""
+    """Compare the loader's verdict on each row of a file, each way, with the reference's; say where they differ."""
+    ways = {"as columns": 1, "singly": 1 << 30}
+    return [
+        f"{way}: {wrong}"
+        for way, few in ways.items()
+        for wrong in _disagreements(content, chunk=chunk, max_line_bytes=max_line_bytes, few=few)
+    ]
+
+
+def _disagreements(content: bytes, *, chunk: int, max_line_bytes: int, few: int) -> list[str]:
     expected = reference.read(content, max_line_bytes=max_line_bytes)
     try:
-        found = checked(content, chunk=chunk, max_line_bytes=max_line_bytes)
+        found = checked(content, chunk=chunk, max_line_bytes=max_line_bytes, few=few)
     except FileRefused as refused:
         return [] if expected is None and refused.code == "not_utf8" else [f"refused: {refused}"]
     if expected is None:

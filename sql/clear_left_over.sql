@@ -1,1 +1,0 @@
-TRUNCATE pg_temp.loader_left_over
