@@ -4,11 +4,12 @@ A file's way through the modules, in order:
 
     landing      which files are ready; their content's SHA-256
     compression  plain, gzip and zstd files as one stream of bytes; lines cuts it at newlines
-    decode       files -> blocks of rows: ndjson with repeats (pure), parquet (batches, pages, nested)
+    decode       files -> blocks of rows: ndjson (layout, documents, repeats; pure), parquet (batches, pages, nested)
     canonical    columns in the contract's dtypes: timestamps, jsonb  (pure)
     contract     contracts/events.py -> fields, types, schema
     validate     rows + contract -> valid rows and rejects            (pure)
-    staging      valid rows -> binary COPY -> staging tables
+    encode       valid rows -> the binary COPY format, sorted          (pure)
+    staging      COPY into staging tables, unit by unit
     merge        staging tables -> events; duplicates, conflicts
     ledger       which contents were loaded, with their counts
     quarantine   rejected rows and refused files

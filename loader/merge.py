@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import polars as pl
 import psycopg
 from psycopg import sql
 
@@ -50,44 +51,42 @@ class Merger:
             psycopg.Error: the database fails for another reason than a row's content.
         """
         for file_id, line, problem in unit.refused:
-            self._set_aside(file_id, line, problem)
-        if unit.rows == 0:
-            return
-        self._merge_range(unit, _FIRST, _LAST, unit.rows)
+            self._set_aside((file_id, line), problem)
+        if not unit.places.is_empty():
+            self._merge_range(unit, _FIRST, _LAST)
 
-    def _merge_range(self, unit: Unit, first: _Place, last: _Place, rows: int) -> None:
+    def _merge_range(self, unit: Unit, first: _Place, last: _Place) -> None:
         """Merge a range of staged rows; where Postgres refuses one, halve down to it and set it aside."""
         place = {"first_file": first[0], "first_line": first[1], "last_file": last[0], "last_line": last[1]}
-        columns = identifiers(self._contract.columns)
+        query = compose("merge", staging=unit.table, columns=identifiers(self._contract.columns))
+        rows = _within(unit.places, first, last)
         try:
             with self._connection.transaction():  # a savepoint: a refused row must not cost the others
-                query = compose("merge", staging=unit.table, columns=columns)
-                (inserted, left_over) = self._connection.execute(query, place).fetchone() or (0, 0)
-                if inserted + left_over != rows:
-                    raise AccountingError(f"{rows} rows were staged, {inserted} inserted and {left_over} left over")
-                if left_over:
+                file_ids, lines = self._connection.execute(query, place, binary=True).fetchone() or ([], [])
+                inserted = pl.DataFrame({"file_id": file_ids, "line": lines}, schema=rows.schema)
+                left_over = rows.join(inserted, on=rows.columns, how="anti") if len(lines) < len(rows) else rows.clear()
+                if len(inserted) + len(left_over) != len(rows):
+                    raise AccountingError(f"{len(inserted)} of {len(rows)} rows inserted, {len(left_over)} left over")
+                if not left_over.is_empty():
                     self._tell_apart(unit, left_over)
         except psycopg.Error as error:
             if not is_about_a_row(error):
                 raise
-            self._halve(unit, first, last, rows, error)
+            self._halve(unit, rows, error)
             return
-        self._inserted += inserted
+        self._inserted += len(inserted)
 
-    def _halve(self, unit: Unit, first: _Place, last: _Place, rows: int, error: psycopg.Error) -> None:
-        place = {"first_file": first[0], "first_line": first[1], "last_file": last[0], "last_line": last[1]}
-        half = rows // 2
-        query = compose("find_middle", staging=unit.table)
-        middle = self._connection.execute(query, {**place, "half": max(half, 1)}).fetchall()
-        if rows == 1:
+    def _halve(self, unit: Unit, rows: pl.DataFrame, error: psycopg.Error) -> None:
+        places = rows.sort(rows.columns).rows()
+        if len(places) == 1:
             problem = Problem("refused_by_postgres", error.diag.column_name, one_line(error))
-            (file_id, line) = middle[0]
-            self._set_aside(file_id, line, problem)
+            self._set_aside(places[0], problem)
             return
-        self._merge_range(unit, first, middle[0], half)
-        self._merge_range(unit, middle[1], last, rows - half)
+        half = len(places) // 2
+        self._merge_range(unit, places[0], places[half - 1])
+        self._merge_range(unit, places[half], places[-1])
 
-    def _tell_apart(self, unit: Unit, left_over: int) -> None:
+    def _tell_apart(self, unit: Unit, left_over: pl.DataFrame) -> None:
         """Tell duplicates from conflicts among the rows that were not inserted."""
         differences = sql.SQL(", ").join(
             sql.SQL("CASE WHEN s.{0} IS DISTINCT FROM e.{0} THEN {1} END").format(
@@ -96,22 +95,34 @@ class Merger:
             for name in self._contract.columns
             if name != KEY
         )
-        self._connection.execute(compose("set_conflicts_aside", staging=unit.table, differences=differences))
-        found = self._connection.execute(resources.sql("count_left_over")).fetchall()
-        if sum(duplicates + conflicts for _, duplicates, conflicts in found) != left_over:
+        query = compose("tell_apart", staging=unit.table, differences=differences)
+        places = {"file_ids": left_over["file_id"].to_list(), "lines": left_over["line"].to_list()}
+        found = self._connection.execute(query, places).fetchall()
+        if sum(duplicates + conflicts for _, duplicates, conflicts in found) != len(left_over):
             raise AccountingError(
-                f"{left_over} rows were not inserted, but not all of them are in events: "
+                f"{len(left_over)} rows were not inserted, but not all of them are in events: "
                 "does a trigger on events drop rows, or did somebody delete events just now?"
             )
-        self._connection.execute(resources.sql("clear_left_over"))
         for file_id, duplicates, conflicts in found:
             self.left_over[file_id].duplicates += duplicates
             self.left_over[file_id].conflicts += conflicts
 
-    def _set_aside(self, file_id: int, line: int, problem: Problem) -> None:
+    def _set_aside(self, place: _Place, problem: Problem) -> None:
+        file_id, line = place
         row = {"file_id": file_id, "line": line, "code": problem.code, "column_name": problem.column}
         self._connection.execute(resources.sql("set_row_aside"), {**row, "message": problem.message})
         self.left_over[file_id].rejected += 1
+
+
+def _within(places: pl.DataFrame, first: _Place, last: _Place) -> pl.DataFrame:
+    """Return those of `places` from `first` to `last`, by file and line."""
+    if (first, last) == (_FIRST, _LAST):
+        return places
+    file_id, line = pl.col("file_id"), pl.col("line")
+    return places.filter(
+        (file_id > first[0]) | ((file_id == first[0]) & (line >= first[1])),
+        (file_id < last[0]) | ((file_id == last[0]) & (line <= last[1])),
+    )
 
 
 def prepare(connection: Connection) -> None:

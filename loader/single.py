@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+import polars as pl
 import psycopg
 from psycopg import sql
 
 from loader import contract, merge, migrate, ndjson, resources, staging
 from loader.contract import Contract
 from loader.database import Connection, compose, connected, is_about_a_row, one_line
+from loader.encode import encode, in_merge_order
 from loader.errors import LoaderError
 from loader.model import Problem
 from loader.run import database
@@ -20,6 +22,7 @@ from loader.settings import read
 from loader.validate import validate
 
 _TABLE = sql.Identifier("pg_temp", "loader_single")
+_PLACE = pl.DataFrame({"file_id": [0], "line": [0]})
 
 
 class ValidationError(LoaderError, ValueError):
@@ -79,7 +82,7 @@ def _checked(event: Mapping[str, Any]) -> bytes:
     checked = validate(ndjson.Decoder(terms, max_line_bytes=len(line)).block(rows), terms)
     if checked.rejects:
         raise ValidationError(list(checked.rejects[0].problems))
-    return staging.encode(checked.valid, terms)
+    return encode(in_merge_order(checked.valid, terms), terms)
 
 
 def _require_text_keys(value: object) -> None:
@@ -102,7 +105,8 @@ def _store(connection: Connection, row: bytes) -> bool:
             connection.execute(
                 compose("create_single_staging", table=_TABLE, columns=staging.column_definitions(terms))
             )
-            unit = staging.Unit(_TABLE, rows=staging.copy(connection, _TABLE, row, terms))
+            staging.copy(connection, _TABLE, row, terms)
+            unit = staging.Unit(_TABLE, _PLACE)
             merger = merge.Merger(connection, terms)
             merger.merge(unit)
             aside = [found.problem for found in merge.set_aside(connection)]

@@ -1,4 +1,4 @@
-"""Valid rows -> binary COPY -> staging tables, over a connection of their own.
+"""Valid rows -> staging tables, over a connection of their own.
 
 The rows are committed here while another connection merges what was staged before, inside the file's one transaction:
 COPY and merge overlap, and still nothing of a file is in `events` before all of it is. The tables are unlogged, and
@@ -8,23 +8,20 @@ named after an advisory lock that this session holds: `sweep` drops those whose 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-import pgpq.encoders
-import pgpq.schema
 import polars as pl
 import psycopg
-import pyarrow as pa
-from pgpq import ArrowToPostgresBinaryEncoder
 from psycopg import errors, sql
 
 from loader import resources
 from loader.contract import PROVENANCE, Contract, Kind
 from loader.database import LOCK_CLASS, Connection, compose, identifiers, is_about_a_row, one_line
+from loader.encode import encode, in_merge_order
 from loader.model import Problem
 
 SCHEMA = "loader_staging"
@@ -32,20 +29,26 @@ _PREFIX = "rows_"
 # What is staged before it is merged: small enough for COPY and merge to overlap.
 _UNIT_BYTES = 8 << 20
 # A transaction holds locks on every staging table until it ends, and Postgres has room for some thousands. So units
-# grow with what was staged before: 100 GB take some 230.
+# grow with what was staged before, up to what can be held here to be sorted: 100 GB take some 900.
 _UNITS_FOR_ALL_BEFORE = 32
+_MAX_UNIT_BYTES = 128 << 20
+# Rows that are encoded at once.
+_COPY_BYTES = 16 << 20
 # Nobody else uses these tables; only the backend of a loader that was killed may still hold a lock on one for a moment.
 _LOCK_TIMEOUT = "5s"
 
 
 @dataclass(slots=True)
 class Unit:
-    """Rows staged in one table, to be merged together."""
+    """Rows staged in one table, to be merged together.
+
+    places: file_id Int64, line Int64 of each row in the table.
+    refused: file_id, line, why.
+    """
 
     table: sql.Identifier
-    rows: int = 0
-    bytes: int = 0
-    refused: list[tuple[int, int, Problem]] = field(default_factory=list)  # file_id, line, why
+    places: pl.DataFrame
+    refused: list[tuple[int, int, Problem]] = field(default_factory=list)
 
 
 class Staging:
@@ -78,26 +81,36 @@ class Staging:
             connection.execute("SELECT pg_advisory_unlock(%s, %s)", (LOCK_CLASS, self._token))
 
     def stage(self, frames: Iterable[pl.DataFrame]) -> Generator[Unit]:
-        """COPY frames (Block.frame's columns) into units, and yield each when it is full."""
-        unit: Unit | None = None
-        staged_bytes = 0
+        """COPY frames (Block.frame's columns) in units, and yield each when it is complete."""
+        held: list[pl.DataFrame] = []
+        held_bytes = staged_bytes = 0
         for frame in frames:
-            unit = unit or self._new_unit()
-            self._copy(frame, unit)
-            if unit.bytes >= max(_UNIT_BYTES, staged_bytes // _UNITS_FOR_ALL_BEFORE):
-                staged_bytes += unit.bytes
-                yield unit
-                unit = None
-        if unit is not None:
-            yield unit
+            held.append(frame)
+            held_bytes += _size(frame)
+            if held_bytes >= min(_MAX_UNIT_BYTES, max(_UNIT_BYTES, staged_bytes // _UNITS_FOR_ALL_BEFORE)):
+                yield self._unit(held)
+                staged_bytes += held_bytes
+                held, held_bytes = [], 0
+        if held_bytes:
+            yield self._unit(held)
 
-    def _new_unit(self) -> Unit:
+    def _unit(self, frames: list[pl.DataFrame]) -> Unit:
         if not self._token:
             self._begin()
+        frame = in_merge_order(pl.concat(frames), self._contract)
+        frames.clear()
         table = sql.Identifier(SCHEMA, f"{_PREFIX}{self._token}_{len(self._tables)}")
         self._session().execute(compose("create_staging", table=table, columns=column_definitions(self._contract)))
         self._tables.append(table)
-        return Unit(table)
+        refused: list[tuple[int, int, Problem]] = []
+        rows = max(1, frame.height * _COPY_BYTES // max(_size(frame), 1))
+        for piece in frame.iter_slices(rows):
+            self._copy(piece, table, refused)
+        places = frame.select(PROVENANCE)
+        if refused:
+            gone = pl.DataFrame([place[:2] for place in refused], schema=places.schema, orient="row")
+            places = places.join(gone, on=PROVENANCE, how="anti")
+        return Unit(table, places, refused)
 
     def _begin(self) -> None:
         """Take the lock that the tables are named after."""
@@ -107,26 +120,29 @@ class Staging:
         self._token = 1 + secrets.randbelow(2**31 - 1)
         connection.execute("SELECT pg_advisory_lock(%s, %s)", (LOCK_CLASS, self._token))
 
-    def _copy(self, frame: pl.DataFrame, unit: Unit) -> None:
-        """COPY a frame; where Postgres refuses a row, halve down to it and set it aside."""
-        if frame.is_empty():
-            return
+    def _copy(self, frame: pl.DataFrame, table: sql.Identifier, refused: list[tuple[int, int, Problem]]) -> None:
+        """COPY a frame; where Postgres refuses a row, halve down to it."""
         data = encode(frame, self._contract)
         try:
-            copied = copy(self._session(), unit.table, data, self._contract)
+            copy(self._session(), table, data, self._contract)
         except psycopg.Error as error:
             if not is_about_a_row(error):
                 raise
             if frame.height > 1:
                 half = frame.height // 2
-                self._copy(frame[:half], unit)
-                self._copy(frame[half:], unit)
+                self._copy(frame[:half], table, refused)
+                self._copy(frame[half:], table, refused)
                 return
             problem = Problem("refused_by_postgres", error.diag.column_name, one_line(error))
-            unit.refused.append((frame["file_id"][0], frame["line"][0], problem))
-            return
-        unit.rows += copied
-        unit.bytes += len(data)
+            refused.append((frame["file_id"][0], frame["line"][0], problem))
+
+
+def _size(frame: pl.DataFrame) -> int:
+    """Return about how many bytes the rows of `frame` have in a file."""
+    texts = [name for name, dtype in frame.schema.items() if dtype == pl.String]
+    fixed = 8 * (frame.width - len(texts)) * frame.height
+    sizes = frame.select(pl.sum_horizontal(pl.col(name).str.len_bytes().sum() for name in texts))
+    return fixed + int(sizes.item() or 0) if texts else fixed
 
 
 def _drop(connection: Connection, table: sql.Identifier) -> None:
@@ -137,13 +153,11 @@ def _drop(connection: Connection, table: sql.Identifier) -> None:
         connection.execute(statement)  # Ctrl-C cancels what is under way; that was meant for the load.
 
 
-def copy(connection: Connection, table: sql.Identifier, data: bytes, contract: Contract) -> int:
-    """COPY encoded rows into a staging table; return how many Postgres took."""
+def copy(connection: Connection, table: sql.Identifier, data: bytes, contract: Contract) -> None:
+    """COPY encoded rows into a staging table."""
     query = compose("copy_staging", table=table, columns=identifiers(contract.columns))
-    with connection.cursor() as cursor:
-        with cursor.copy(query) as stream:
-            stream.write(data)
-        return cursor.rowcount
+    with connection.cursor() as cursor, cursor.copy(query) as stream:
+        stream.write(data)
 
 
 def column_definitions(contract: Contract) -> sql.Composed:
@@ -165,31 +179,6 @@ def sweep(connection: Connection) -> None:
             row = connection.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", (LOCK_CLASS, int(token))).fetchone()
             if row is not None and row[0]:
                 connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(SCHEMA, name)))
-
-
-def encode(frame: pl.DataFrame, contract: Contract) -> bytes:
-    """Return `frame` (file_id, line and the contract's columns) in the binary COPY format, in COPY's column order."""
-    binary_ids = [
-        pl.col(field.name).str.replace_all("-", "", literal=True).str.decode("hex").alias(field.name)
-        for field in contract.fields
-        if field.kind is Kind.UUID
-    ]
-    table: Any = frame.with_columns(binary_ids).select(*contract.columns, *PROVENANCE).rechunk().to_arrow()
-    kinds = {field.name: field.kind for field in contract.fields}
-    encoder = ArrowToPostgresBinaryEncoder.new_with_encoders(table.schema, _encoders(table.schema, kinds))
-    batches = table.combine_chunks().to_batches()
-    return b"".join([encoder.write_header(), *(encoder.write_batch(batch) for batch in batches), encoder.finish()])
-
-
-def _encoders(schema: pa.Schema, kinds: Mapping[str, Kind]) -> dict[str, Any]:
-    encoders: dict[str, Any] = {}
-    for column in schema:
-        if kinds.get(column.name) is Kind.JSONB:
-            jsonb = pgpq.schema.Jsonb()
-            encoders[column.name] = pgpq.encoders.LargeStringEncoderBuilder.new_with_output(column, jsonb)
-        else:
-            encoders[column.name] = ArrowToPostgresBinaryEncoder.infer_encoder(column)
-    return encoders
 
 
 def _type_name(kind: Kind) -> Any:

@@ -1,10 +1,4 @@
--- Per session: rows of the load in hand that were staged and not inserted, and why.
-CREATE TEMPORARY TABLE IF NOT EXISTS loader_left_over (
-    event_id uuid   NOT NULL,
-    file_id  bigint NOT NULL,
-    line     bigint NOT NULL
-) ON COMMIT DELETE ROWS;
-
+-- Per session: rows of the load in hand that were staged and not inserted, and why. Duplicates are only counted.
 CREATE TEMPORARY TABLE IF NOT EXISTS loader_set_aside (
     file_id     bigint NOT NULL,
     line        bigint NOT NULL,

@@ -13,8 +13,12 @@ FROM (VALUES
     ('lock_timeout', %(lock_timeout)s),
     -- The statement of a loader that was killed ends soon.
     ('client_connection_check_interval', %(check_interval)s),
-    -- Room to sort a merge's rows and to remember which were inserted.
+    -- Room to remember which of a merge's rows were inserted.
     ('work_mem', '64MB'),
+    -- A merge relies on reading staged rows in the order in which they were written.
+    ('synchronize_seqscans', 'off'),
+    -- Staging tables have no statistics. Sorting one to find a few rows of it by place takes longer than a hash of those.
+    ('enable_mergejoin', 'off'),
     -- Compiling a merge takes longer than it saves.
     ('jit', 'off')
 ) AS setting (name, value)
