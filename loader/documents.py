@@ -39,12 +39,7 @@ _TYPES: dict[Kind, Any] = {
     Kind.DOUBLE: float,
     Kind.BOOLEAN: bool,
 }
-_EXPECTED = {
-    Kind.JSONB: "any JSON value",
-    Kind.BIGINT: "integer of 64 bits",
-    Kind.DOUBLE: "number",
-    Kind.BOOLEAN: "boolean",
-}
+_EXPECTED = {Kind.BIGINT: "an integer of 64 bits", Kind.DOUBLE: "a number", Kind.BOOLEAN: "a boolean"}
 
 
 @dataclass(slots=True)
@@ -199,7 +194,7 @@ class DocumentDecoder:
             return msgspec.json.decode(raw, type=self._types[name]), None
         except msgspec.ValidationError:
             found = _JSON_KINDS.get(bytes(raw)[:1], "number")
-            return None, Problem("wrong_type", name, f"expected a {_EXPECTED.get(kind, 'string')}, found {found}")
+            return None, Problem("wrong_type", name, f"expected {_EXPECTED.get(kind, 'a string')}, found {found}")
 
 
 def _type(contract_field: Field) -> Any:

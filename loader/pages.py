@@ -29,6 +29,7 @@ _HEADER_OF_PAGE = {
     _DATA_PAGE_V2: 8,
 }  # page type -> field of PageHeader with its own header
 _LENGTH_BYTES = 4
+_MAX_DEPTH = 16  # a page header has three levels, a footer some more
 _ENCRYPTION_ALGORITHM = 8  # field of FileMetaData
 _CODECS = {"LZ4": "lz4_raw"}  # the footer's word, and pyarrow's where they differ
 
@@ -121,7 +122,7 @@ def _page(file: BinaryIO, start: int, column: str) -> Page:
         except IndexError:  # The header goes on behind what was read.
             if len(head) < length or length >= _MAX_HEADER_BYTES:
                 raise FileRefused("corrupt", f"column {column}: a page's header is cut off") from None
-            length *= 16
+            length = min(length * 16, _MAX_HEADER_BYTES)
         except (_CorruptError, KeyError, TypeError) as error:
             raise FileRefused("corrupt", f"column {column}: no page at byte {start}") from error
 
@@ -164,7 +165,7 @@ def _struct(data: bytes, position: int, depth: int = 0) -> tuple[dict[int, Any],
         IndexError: it goes on behind the end of `data`.
         _CorruptError: it is none.
     """
-    if depth > 16:  # noqa: PLR2004 # a page header has three levels, a footer some more
+    if depth > _MAX_DEPTH:
         raise _CorruptError
     fields: dict[int, Any] = {}
     field = 0
@@ -185,7 +186,9 @@ def _value(data: bytes, position: int, kind: int, depth: int) -> tuple[Any, int]
         case 1 | 2:  # true, false
             return kind == 1, position
         case 3 | 7:  # byte, double
-            return None, position + (1 if kind == 3 else 8)  # noqa: PLR2004
+            position += 1 if kind == 3 else 8  # noqa: PLR2004
+            data[position - 1]  # IndexError where it is cut off
+            return None, position
         case 4 | 5 | 6:  # i16, i32, i64
             value, position = _varint(data, position)
             return _zigzag(value), position
@@ -203,14 +206,16 @@ def _value(data: bytes, position: int, kind: int, depth: int) -> tuple[Any, int]
 
 
 def _list(data: bytes, position: int, depth: int) -> tuple[None, int]:
-    """Go past a list; none is of interest."""
+    """Go past a list; none is of interest. However long it says it is, each element takes a byte of `data` at least."""
+    if depth > _MAX_DEPTH:
+        raise _CorruptError
     length, kind = data[position] >> 4, data[position] & 0x0F
     position += 1
     if length == 15:  # noqa: PLR2004 # longer ones have their length behind
         length, position = _varint(data, position)
     for _ in range(length):
         # In a list a boolean takes a byte, as in a field it does not.
-        _, position = _value(data, position, 3 if kind in (1, 2) else kind, depth)
+        _, position = _value(data, position, 3 if kind in (1, 2) else kind, depth + 1)
     return None, position
 
 

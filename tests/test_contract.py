@@ -13,7 +13,7 @@ import pytest
 from loader import contract, ndjson
 from loader.contract import Contract
 from loader.errors import UsageError
-from loader.model import Validated
+from loader.model import Problem, Validated
 from loader.validate import validate
 
 ID = "e31689d9-f900-55b9-a7af-60c4d79e342f"
@@ -263,6 +263,7 @@ def test_the_text_of_properties_is_not_touched() -> None:
     assert checked.valid["properties"].to_list() == [text]
 
 
+RANGE = "value_out_of_range"
 CUSTOM = """
 from __future__ import annotations
 import pandera.polars as pa
@@ -356,12 +357,120 @@ def test_a_check_that_fails_to_run_stops_the_run_instead_of_letting_rows_through
         ("x: pl.String = pa.Field()", "known types: uuid, text"),
         ('x: pl.Int64 = pa.Field(metadata={"postgres": "text"})', "is held as String"),
         ('line: pl.String = pa.Field(metadata={"postgres": "text"})', "the loader's own"),
-        ("x: no_such_name = 1", "NameError"),
+        ('file_id: pl.Int64 = pa.Field(metadata={"postgres": "bigint"})', "the field name file_id is the loader's own"),
+        ("x: no_such_name = 1", "events.py is broken: NameError"),
+        ("_x = 1 / 0", "events.py is broken: ZeroDivisionError: division by zero"),
     ],
 )
 def test_a_broken_contract_says_what_is_wrong(tmp_path: Path, fields: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         custom(tmp_path, fields)
+
+
+HEAD = """
+from __future__ import annotations
+import pandera.polars as pa
+import polars as pl
+
+"""
+KEYED = """class {}(pa.DataFrameModel):
+    event_id: pl.String = pa.Field(nullable={}, metadata={{"postgres": "{}"}})
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        ("", "expected one pandera DataFrameModel, found 0"),
+        (KEYED.format("A", "False", "uuid") + KEYED.format("B", "False", "uuid"), "DataFrameModel, found 2"),
+        (KEYED.format("A", "True", "uuid"), "needs the field event_id, of Postgres type uuid and not nullable"),
+        (KEYED.format("A", "False", "text"), "needs the field event_id, of Postgres type uuid and not nullable"),
+        (KEYED.format("A", "False", "uuid").replace("event_id", "id"), "needs the field event_id"),
+    ],
+)
+def test_a_contract_is_one_model_with_a_key(tmp_path: Path, models: str, message: str) -> None:
+    (tmp_path / "events.py").write_text(HEAD + models)
+    with pytest.raises(UsageError, match=message):
+        contract.load(tmp_path)
+
+
+def test_a_contract_that_says_no_more_has_no_version_and_rejects_unknown_fields(tmp_path: Path) -> None:
+    (tmp_path / "events.py").write_text(HEAD + KEYED.format("Events", "False", "uuid"))
+    terms = contract.load(tmp_path)
+    assert (terms.version, terms.ignore_unknown, terms.columns) == ("unversioned", False, ["event_id"])
+    assert terms.source == tmp_path / "events.py"
+
+
+def test_unknown_fields_are_rejected_or_ignored_and_nothing_else(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="unknown_fields is 'drop'; it can be 'reject' or 'ignore'"):
+        custom(tmp_path, "", unknown="drop")
+
+
+def test_a_contract_can_import_its_neighbours_and_no_other_contracts(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "neighbour.py").write_text(f'VERSION = "{name}"\n')
+        text = CUSTOM.format(fields="", unknown="reject").replace('"7"', "VERSION")
+        (folder / "events.py").write_text(
+            text.replace("import polars", "from contracts.neighbour import VERSION\nimport polars")
+        )
+    assert [contract.load(tmp_path / name).version for name in ("a", "b", "a")] == ["a", "b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "code"),
+    [
+        ('pl.String = pa.Field(str_matches="^a$", metadata={"postgres": "text"})', "b", "pattern_mismatch"),
+        ('pl.String = pa.Field(str_contains="a", metadata={"postgres": "text"})', "b", "pattern_mismatch"),
+        ('pl.String = pa.Field(str_length={"max_value": 1}, metadata={"postgres": "text"})', "bb", "bad_length"),
+        ('pl.String = pa.Field(isin=["a"], metadata={"postgres": "text"})', "b", "value_not_allowed"),
+        ('pl.String = pa.Field(notin=["b"], metadata={"postgres": "text"})', "b", "value_not_allowed"),
+        ('pl.Int64 = pa.Field(eq=1, metadata={"postgres": "bigint"})', 2, "value_not_allowed"),
+        ('pl.Int64 = pa.Field(ne=2, metadata={"postgres": "bigint"})', 2, "value_not_allowed"),
+        ('pl.Int64 = pa.Field(in_range={"min_value": 3, "max_value": 4}, metadata={"postgres": "bigint"})', 2, RANGE),
+        ('pl.Int64 = pa.Field(gt=2, metadata={"postgres": "bigint"})', 2, RANGE),
+        ('pl.Int64 = pa.Field(ge=3, metadata={"postgres": "bigint"})', 2, RANGE),
+        ('pl.Int64 = pa.Field(lt=2, metadata={"postgres": "bigint"})', 2, RANGE),
+        ('pl.Int64 = pa.Field(le=1, metadata={"postgres": "bigint"})', 2, RANGE),
+        ('pl.Int64 = pa.Field(le=1, metadata={"postgres": "bigint", "codes": {"less_than_or_equal_to": "c"}})', 2, "c"),
+        ('pl.Int64 = pa.Field(ge=0, le=1, metadata={"postgres": "bigint", "codes": {"in_range": "c"}})', 2, RANGE),
+    ],
+)
+def test_a_failed_check_has_the_code_of_its_kind_or_the_fields_own(
+    tmp_path: Path, field: str, value: object, code: str
+) -> None:
+    assert codes_of(custom(tmp_path, f"x: {field}"), {"x": value}) == [[code]]
+
+
+def test_a_missing_value_has_the_code_that_its_field_names(tmp_path: Path) -> None:
+    terms = custom(
+        tmp_path, 'x: pl.String = pa.Field(metadata={"postgres": "text", "codes": {"not_nullable": "who_is_it"}})'
+    )
+    assert terms.codes["x", "not_nullable"] == "who_is_it"
+    assert terms.codes["event_id", "not_nullable"] == "missing_field"
+
+
+def test_each_failed_check_of_a_field_has_its_own_code_and_message(tmp_path: Path) -> None:
+    codes = {"str_contains": "no_dot", "str_length": "short", "str_matches": "shape"}
+    terms = custom(
+        tmp_path,
+        'x: pl.String = pa.Field(str_contains="[.]", str_length={"min_value": 3}, str_matches="^a", '
+        f'description="a name", metadata={{"postgres": "text", "codes": {codes}}})',
+    )
+    values: tuple[object, ...] = ("a.b", "abc", "x.", "b", "a")
+    assert codes_of(terms, *({"x": value} for value in values)) == [
+        *([], ["no_dot"], ["shape", "short"], ["no_dot", "shape", "short"], ["no_dot", "short"])
+    ]
+    (reject,) = decode(json.dumps({"event_id": ID, "x": "x.y"}).encode(), terms).rejects
+    assert reject.problems == (Problem("shape", "x", "expected a name, found 'x.y'"),)
+
+
+def test_a_check_without_a_description_is_spelled_out(tmp_path: Path) -> None:
+    terms = custom(tmp_path, 'x: pl.Int64 = pa.Field(le=1, metadata={"postgres": "bigint"})')
+    (reject,) = decode(json.dumps({"event_id": ID, "x": 2}).encode(), terms).rejects
+    assert reject.problems == (Problem(RANGE, "x", "expected less_than_or_equal_to(1), found '2'"),)
 
 
 @pytest.mark.parametrize("switch", ["PANDERA_VALIDATION_ENABLED=False", "PANDERA_VALIDATION_DEPTH=SCHEMA_ONLY"])
