@@ -18,18 +18,22 @@ from loader.contract import KEY, PROVENANCE, Contract, Kind
 
 
 def in_merge_order(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
-    """Return `frame` (Block.frame's columns) with its UUIDs as 16 bytes, by event_id, file_id and line."""
+    """Return `frame` (Block.frame's columns) with its UUIDs as 16 bytes, by event_id, file_id and line.
+
+    One column more, `again` Boolean, says that an earlier row has the same event_id.
+    """
     binary_ids = [
         pl.col(field.name).str.replace_all("-", "", literal=True).str.decode("hex").alias(field.name)
         for field in contract.fields
         if field.kind is Kind.UUID
     ]
-    return frame.with_columns(binary_ids).sort(KEY, *PROVENANCE)
+    ordered = frame.with_columns(binary_ids).sort(KEY, *PROVENANCE)
+    return ordered.with_columns(again=(pl.col(KEY) == pl.col(KEY).shift()).fill_null(value=False))
 
 
 def encode(frame: pl.DataFrame, contract: Contract) -> bytes:
-    """Return `frame`, with its UUIDs as 16 bytes, in the binary COPY format, its columns in COPY's order."""
-    table: Any = frame.select(*contract.columns, *PROVENANCE).rechunk().to_arrow()
+    """Return `frame`, as `in_merge_order` returns it, in the binary COPY format, its columns in COPY's order."""
+    table: Any = frame.select(*contract.columns, *PROVENANCE, "again").rechunk().to_arrow()
     kinds = {field.name: field.kind for field in contract.fields}
     encoder = ArrowToPostgresBinaryEncoder.new_with_encoders(table.schema, _encoders(table.schema, kinds))
     batches = table.combine_chunks().to_batches()

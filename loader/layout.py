@@ -9,18 +9,16 @@ and at most one object, whose grammar is checked here. Every other line is someb
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import and_
+from typing import NamedTuple
 
 import msgspec
 import polars as pl
 
 from loader.contract import Contract, Kind
 
-# What a string can't hold as it stands (RFC 8259, section 7), and what would start an escape.
-_NOT_PLAIN = r'["\\\x00-\x1f]'
+# A string as it stands (RFC 8259, section 7), without escapes.
 _PLAIN = r'([^"\\\x00-\x1f]*)'
 _STRINGS = (Kind.UUID, Kind.TEXT, Kind.TIMESTAMPTZ)
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -46,62 +44,67 @@ class Layout:
 
         Returns: index UInt32 (the place in `texts`), then `fields`, all String.
         """
-        lines = texts.rename(_LINE).to_frame().with_row_index("index").lazy()
-        found = lines.filter(self._may_follow(max_bytes)).with_columns(self._ends()).filter(self._ends_are_in_order())
-        cut = found.select("index", *self._values()).filter(self._values_are_plain()).collect()
-        if self.document is None or cut.is_empty():
-            return cut
-        documents = cut[self.fields[self.document]]
-        return cut if _grammatical(documents) else cut.filter(pl.Series(_each_grammatical(documents.to_list())))
-
-    def _may_follow(self, max_bytes: int) -> pl.Expr:
+        before, after = self._around_document()
         text = pl.col(_LINE)
-        fits = text.str.len_bytes() <= max_bytes
-        return fits & text.str.starts_with(self.marks[0]) & text.str.ends_with(self.marks[-1])
+        length = text.str.len_bytes()
+        cut = texts.rename(_LINE).to_frame().with_row_index("index")
+        # One step after the other: in one plan Polars would do some of the work twice.
+        cut = cut.with_columns(_groups(f"^{_pattern(before.marks)}", before.fields))
+        cut = _only(cut, (length <= max_bytes) & _matched(before, text.str.starts_with))
+        cut = cut.with_columns(_groups(f"{_pattern(after.marks)}$", after.fields))
+        cut = _only(cut, _matched(after, text.str.ends_with))
+        if self.document is None:
+            return cut.select("index", *self.fields)
+        start, rest = _size_of(before), _size_of(after)
+        name = self.fields[self.document]
+        document = text.cast(pl.Binary).bin.slice(start, length.cast(pl.Int64) - start - rest).cast(pl.String)
+        cut = _only(cut, length.cast(pl.Int64) >= start + rest)
+        cut = cut.select("index", *before.fields, *after.fields, document.alias(name))
+        cut = _only(cut, pl.col(name).str.starts_with("{") & pl.col(name).str.ends_with("}"))
+        if not (cut.is_empty() or _grammatical(cut[name])):
+            cut = cut.filter(pl.Series(_each_grammatical(cut[name].to_list())))
+        return cut.select("index", *self.fields)
 
-    def _ends(self) -> list[pl.Expr]:
-        """Find where each value ends, as byte positions `end_<place>`; behind the document by what follows it."""
-        text = pl.col(_LINE)
-        length = text.str.len_bytes().cast(pl.Int64)
-        ends = {}
-        last = len(self.fields) - 1
-        for place in range(len(self.fields)):
-            if place == last:
-                ends[place] = length - _size(self.marks[-1])
-            elif self.document is not None and place >= self.document:
-                behind = self.marks[place + 1 :]
-                tail = _PLAIN.join(map(re.escape, behind))
-                # From here to the line's end nothing but plain strings between known marks.
-                ends[place] = length - text.str.extract(f"({tail})$", 1).str.len_bytes().cast(pl.Int64)
-            else:
-                ends[place] = text.str.find(self.marks[place + 1], literal=True).cast(pl.Int64)
-        return [end.alias(f"end_{place}") for place, end in ends.items()]
+    def _around_document(self) -> tuple[_Side, _Side]:
+        if self.document is None:
+            return _Side(self.fields, self.marks), _Side((), ("",))
+        at = self.document
+        return _Side(self.fields[:at], self.marks[: at + 1]), _Side(self.fields[at + 1 :], self.marks[at + 1 :])
 
-    def _start(self, place: int) -> pl.Expr:
-        if place == 0:
-            return pl.lit(_size(self.marks[0]), pl.Int64)
-        return pl.col(f"end_{place - 1}") + _size(self.marks[place])
 
-    def _ends_are_in_order(self) -> pl.Expr:
-        return reduce(and_, (pl.col(f"end_{place}") >= self._start(place) for place in range(len(self.fields))))
+class _Side(NamedTuple):
+    """The plain strings on one side of the document, and the marks around them."""
 
-    def _values(self) -> list[pl.Expr]:
-        line = pl.col(_LINE).cast(pl.Binary)
-        return [
-            line.bin.slice(self._start(place), pl.col(f"end_{place}") - self._start(place)).cast(pl.String).alias(name)
-            for place, name in enumerate(self.fields)
-        ]
+    fields: tuple[str, ...]
+    marks: tuple[str, ...]
 
-    def _values_are_plain(self) -> pl.Expr:
-        return reduce(
-            and_,
-            (
-                pl.col(name).str.starts_with("{") & pl.col(name).str.ends_with("}")
-                if place == self.document
-                else ~pl.col(name).str.contains(_NOT_PLAIN)
-                for place, name in enumerate(self.fields)
-            ),
-        )
+
+def _pattern(marks: Sequence[str]) -> str:
+    return _PLAIN.join(map(re.escape, marks))
+
+
+def _groups(pattern: str, names: Sequence[str]) -> list[pl.Expr]:
+    """Return what the groups of `pattern` match, as columns; all are null where it does not match."""
+    if not names:
+        return []
+    found = pl.col(_LINE).str.extract_groups(pattern)
+    return [found.struct.field(str(number)).alias(name) for number, name in enumerate(names, 1)]
+
+
+def _matched(side: _Side, holds: Callable[[str], pl.Expr]) -> pl.Expr:
+    return pl.col(side.fields[0]).is_not_null() if side.fields else holds(side.marks[0])
+
+
+def _only(frame: pl.DataFrame, condition: pl.Expr) -> pl.DataFrame:
+    """Return the rows that meet a condition; most often all do."""
+    mask = frame.select(condition.fill_null(value=False)).to_series()
+    return frame if mask.all() else frame.filter(mask)
+
+
+def _size_of(side: _Side) -> pl.Expr:
+    """Return how many bytes of a line one side takes."""
+    marks = pl.lit(sum(len(mark.encode()) for mark in side.marks), pl.Int64)
+    return pl.sum_horizontal(marks, *(pl.col(name).str.len_bytes().cast(pl.Int64) for name in side.fields))
 
 
 def learn(line: str, contract: Contract) -> Layout | None:
@@ -159,7 +162,3 @@ def _each_grammatical(documents: Sequence[str]) -> list[bool]:
         return [False]
     half = len(documents) // 2
     return [*_each_grammatical(documents[:half]), *_each_grammatical(documents[half:])]
-
-
-def _size(mark: str) -> int:
-    return len(mark.encode())

@@ -67,10 +67,10 @@ def loaded(connection: Connection, digests: Sequence[bytes]) -> dict[bytes, Load
     }
 
 
-def unknown(connection: Connection, file_ids: Sequence[int]) -> list[int]:
-    """Return those of `file_ids` that the ledger does not have."""
-    rows = connection.execute(resources.sql("unknown_file_ids"), {"file_ids": list(file_ids)})
-    return [file_id for (file_id,) in rows]
+def unknown(connection: Connection, attempts: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
+    """Return those of the attempts that the ledger does not have: file_id, and how the content's SHA-256 begins."""
+    parameters = {"file_ids": [file_id for file_id, _ in attempts], "beginnings": [start for _, start in attempts]}
+    return {(file_id, start) for file_id, start in connection.execute(resources.sql("unknown_file_ids"), parameters)}
 
 
 def new_file_ids(connection: Connection, count: int) -> list[int]:

@@ -18,6 +18,8 @@ from loader.model import Counts, Problem
 from loader.staging import Unit
 
 _FIRST, _LAST = (0, 0), (2**63 - 1, 2**63 - 1)
+# Fewer rows than this are not worth another way than the plain one.
+_FEW = 100
 _Place = tuple[int, int]  # file_id, line
 
 
@@ -36,6 +38,7 @@ class Merger:
         self._connection = connection
         self._contract = contract
         self._inserted = 0
+        self._key_is_checked = False
         self.left_over: dict[int, Counts] = defaultdict(Counts)  # by file: duplicates, conflicts, rejected
 
     @property
@@ -52,29 +55,51 @@ class Merger:
         """
         for file_id, line, problem in unit.refused:
             self._set_aside((file_id, line), problem)
-        if not unit.places.is_empty():
+        if len(unit.places) < _FEW or not self._insert_new(unit):
             self._merge_range(unit, _FIRST, _LAST)
+
+    def _insert_new(self, unit: Unit) -> bool:
+        """Merge in the quick way; return False, with nothing done, where that can't be."""
+        if not self._key_is_checked:  # outside of the savepoint, whose end could give up the lock
+            self._connection.execute(resources.sql("check_key"))
+            self._key_is_checked = True
+        try:
+            with self._connection.transaction():
+                inserted = self._run("insert_new", unit, unit.places)
+        except psycopg.Error as error:
+            if not is_about_a_row(error):
+                raise
+            return False
+        self._inserted += inserted
+        return True
 
     def _merge_range(self, unit: Unit, first: _Place, last: _Place) -> None:
         """Merge a range of staged rows; where Postgres refuses one, halve down to it and set it aside."""
-        place = {"first_file": first[0], "first_line": first[1], "last_file": last[0], "last_line": last[1]}
-        query = compose("merge", staging=unit.table, columns=identifiers(self._contract.columns))
+        bounds = {"first_file": first[0], "first_line": first[1], "last_file": last[0], "last_line": last[1]}
         rows = _within(unit.places, first, last)
+        if rows.is_empty():
+            return
         try:
             with self._connection.transaction():  # a savepoint: a refused row must not cost the others
-                file_ids, lines = self._connection.execute(query, place, binary=True).fetchone() or ([], [])
-                inserted = pl.DataFrame({"file_id": file_ids, "line": lines}, schema=rows.schema)
-                left_over = rows.join(inserted, on=rows.columns, how="anti") if len(lines) < len(rows) else rows.clear()
-                if len(inserted) + len(left_over) != len(rows):
-                    raise AccountingError(f"{len(inserted)} of {len(rows)} rows inserted, {len(left_over)} left over")
-                if not left_over.is_empty():
-                    self._tell_apart(unit, left_over)
+                inserted = self._run("merge", unit, rows, bounds)
         except psycopg.Error as error:
             if not is_about_a_row(error):
                 raise
             self._halve(unit, rows, error)
             return
-        self._inserted += len(inserted)
+        self._inserted += inserted
+
+    def _run(self, name: str, unit: Unit, rows: pl.DataFrame, bounds: dict[str, int] | None = None) -> int:
+        """Run a statement that inserts `rows` (file_id, line) of a unit; return how many it inserted."""
+        query = compose(name, staging=unit.table, columns=identifiers(self._contract.columns))
+        file_ids, lines = self._connection.execute(query, bounds, binary=True).fetchone() or ([], [])
+        inserted = pl.DataFrame({"file_id": file_ids, "line": lines}, schema=rows.schema)
+        left_over = rows.join(inserted, on=rows.columns, how="anti") if len(inserted) < len(rows) else rows.clear()
+        if len(inserted) + len(left_over) != len(rows):
+            raise AccountingError(f"{len(inserted)} of {len(rows)} rows inserted, {len(left_over)} left over")
+        if not left_over.is_empty():
+            self._tell_apart(unit, left_over)
+        return len(inserted)
 
     def _halve(self, unit: Unit, rows: pl.DataFrame, error: psycopg.Error) -> None:
         places = rows.sort(rows.columns).rows()

@@ -28,10 +28,12 @@ from loader.names import printable, stored_name
 
 _TEMPORARY = ".tmp"
 _REJECTED = ".rejected.ndjson"
-_PUBLISHED = re.compile(rf"\.([0-9]{{1,18}}){re.escape(_REJECTED)}\Z")
+_PUBLISHED = re.compile(rf"\.([0-9a-f]{{8}})(?:\.[0-9]+)?\.([0-9]{{1,18}}){re.escape(_REJECTED)}\Z")
 _MODE = 0o600
 # Rejects are kept in memory up to here, so that a load of many files doesn't hold as many open.
 _BUFFER_BYTES = 1 << 20
+# Folders whose own name this process has made durable.
+_DURABLE: set[Path] = set()
 
 
 class QuarantineError(LoaderError):
@@ -171,10 +173,13 @@ def write_error(folder: Path, source: str, digest: bytes, problem: FileProblem) 
     return path
 
 
-def published(folder: Path) -> dict[int, Path]:
-    """Return the files of rejects in quarantine, by the file_id of the attempt that wrote them."""
+def published(folder: Path) -> dict[Path, tuple[int, str]]:
+    """Return the files of rejects in quarantine, each with its attempt: file_id, and how the content's SHA-256 begins.
+
+    Neither does without the other: a server that crashed may give out the ids of a load that died again.
+    """
     names = {path: _PUBLISHED.search(path.name) for path in folder.glob(f"*{_REJECTED}")}
-    return {int(match[1]): path for path, match in names.items() if match}
+    return {path: (int(match[2]), match[1]) for path, match in names.items() if match}
 
 
 def source_digest(path: Path) -> bytes | None:
@@ -202,6 +207,10 @@ def _is_of_another(path: Path, digest: bytes) -> bool:
 def _temporary_file(folder: Path, name: str, digest: bytes) -> tuple[Path, IO[bytes]]:
     """Create a private file that is locked for as long as this process lives, so that `sweep` leaves it alone."""
     folder.mkdir(parents=True, exist_ok=True)
+    if folder not in _DURABLE:
+        # Whoever made it, even a loader that died right then: its name must outlive a power cut, too.
+        sync_folder(folder.parent)
+        _DURABLE.add(folder)
     unique = f".{os.getpid()}-{threading.get_native_id()}{_TEMPORARY}"
     path = folder / f".{stored_name(name, digest, unique)}"
     while True:

@@ -105,11 +105,10 @@ def _drop_superseded(conninfo: str, folder: Path) -> None:
     if not found:
         return
     with connected(conninfo) as connection, reported("looking for superseded rejects"):
-        digests = {
-            file_id: quarantine.source_digest(found[file_id]) for file_id in ledger.unknown(connection, [*found])
-        }
+        unknown = ledger.unknown(connection, [*set(found.values())])
+        digests = {path: quarantine.source_digest(path) for path, attempt in found.items() if attempt in unknown}
         loaded = ledger.loaded(connection, [digest for digest in digests.values() if digest])
-    for file_id, digest in digests.items():
+    for path, digest in digests.items():
         # The ids were unknown a moment ago: one may just have been committed.
-        if digest in loaded and loaded[digest].file_id != file_id:
-            found[file_id].unlink(missing_ok=True)
+        if digest in loaded and loaded[digest].file_id != found[path][0]:
+            path.unlink(missing_ok=True)

@@ -13,6 +13,8 @@ FROM (VALUES
     ('lock_timeout', %(lock_timeout)s),
     -- The statement of a loader that was killed ends soon.
     ('client_connection_check_interval', %(check_interval)s),
+    -- A file leaves landing when its COMMIT is on disk.
+    ('synchronous_commit', coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on')),
     -- Room to remember which of a merge's rows were inserted.
     ('work_mem', '64MB'),
     -- A merge relies on reading staged rows in the order in which they were written.

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -302,6 +303,50 @@ def test_a_trigger_that_drops_rows_in_silence_is_an_accounting_error(load: Load,
     assert code == 1
     assert "trigger" in report["files"][0]["error"]
     assert (landing / "a.ndjson").exists()
+
+
+@pytest.mark.parametrize("rows", [1, 300])
+def test_nothing_is_loaded_into_a_table_that_would_take_an_event_twice(
+    load: Load, query: Query, landing: Path, rows: int
+) -> None:
+    query("ALTER TABLE events DROP CONSTRAINT events_pkey")
+    write_ndjson(landing / "a.ndjson", *(event() for _ in range(rows)))
+    code, _ = load()
+    assert (code, query("SELECT count(*) FROM events")) == (1, [(0,)])
+    assert (landing / "a.ndjson").exists()
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_an_event_that_another_session_inserts_at_the_same_time_is_a_duplicate(
+    load: Load, query: Query, database: str, landing: Path, same: bool
+) -> None:
+    events = [event() for _ in range(300)]
+    write_ndjson(landing / "a.ndjson", *events)
+    theirs = events[150] if same else events[150] | {"user_id": "another"}
+    names = ("event_id", "event_name", "event_time", "user_id", "properties")
+    values = [json.dumps(theirs[name]) if name == "properties" else theirs[name] for name in names]
+    with psycopg.connect(database) as other, ThreadPoolExecutor() as threads:
+        other.execute(f"INSERT INTO events ({', '.join(names)}) VALUES (%s, %s, %s, %s, %s)", values)
+        loading = threads.submit(load)
+        waits = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'transactionid'"
+        while not query(waits):
+            assert not loading.done()
+        other.commit()
+        _, report = loading.result()
+    assert (report["inserted"], report["duplicates"], report["conflicts"]) == (299, int(same), int(not same))
+    assert query("SELECT count(*), count(DISTINCT event_id) FROM events") == [(300, 300)]
+
+
+def test_of_an_id_that_stands_in_one_file_often_the_first_row_is_stored(
+    load: Load, query: Query, landing: Path
+) -> None:
+    first = event()
+    others = [event(event_id=first["event_id"].upper(), user_id=f"u{number}") for number in range(3)]
+    write_ndjson(landing / "a.ndjson", *(event() for _ in range(200)), first, *others, first)
+    _, report = load()
+    assert (report["inserted"], report["duplicates"], report["conflicts"]) == (201, 1, 3)
+    assert query(f"SELECT line FROM events WHERE event_id = '{first['event_id']}'") == [(201,)]
+    assert [row["line"] for row in quarantined(landing)] == [202, 203, 204]
 
 
 def test_parquet_and_ndjson_of_the_same_events_store_the_same(load: Load, landing: Path) -> None:

@@ -8,16 +8,21 @@ no step is left out in silence. It imports nothing of the tests, so that nothing
 modes: kill   SIGKILL to itself at the nth time that the step is reached
        wait   prints "reached", and goes on when a line comes in on stdin
        count  never stops; prints at the end how often the step was reached
+
+With the step "changed the disk" it also keeps a journal, named by --journal: one JSON object a line, for each change in
+the folder where the journal lies, each fsync there, and each COMMIT. `disk.py` reads it.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import functools
 import importlib
 import json
 import os
 import signal
+import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -42,8 +47,9 @@ def _tell(line: str) -> None:
 class Stop:
     """Called each time the step is reached; stops the process at the nth."""
 
-    def __init__(self, mode: str, nth: int) -> None:
+    def __init__(self, mode: str, nth: int, journal: Path | None = None) -> None:
         self.count = 0
+        self.journal = journal
         self._mode = mode
         self._nth = nth
         self._lock = threading.Lock()
@@ -191,6 +197,99 @@ def any_call(stop: Stop) -> None:
     sys.setprofile(profile)
 
 
+class Journal:
+    """Notes what becomes of the disk, in the order in which it does, and when something is committed."""
+
+    def __init__(self, stop: Stop) -> None:
+        if stop.journal is None:
+            raise SystemExit("--journal must say where to")
+        self._stop = stop
+        self._folder = str(stop.journal.parent) + os.sep
+        self._lock = threading.RLock()  # A change and its note are one, whichever thread comes next.
+        self._opened: dict[int, str] = {}  # by descriptor: the path of the file or folder
+        self._to = os.open(stop.journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        for name in ("mkdir", "rmdir", "unlink", "remove", "rename", "replace", "link", "symlink", "truncate"):
+            self._wrap(name)
+        self._open, self._fsync = os.open, os.fsync
+        setattr(os, "open", self._opening)  # noqa: B010
+        setattr(os, "fsync", self._syncing)  # noqa: B010
+        self._note_commits()
+
+    def _note(self, what: str, *paths: str, **more: object) -> None:
+        with self._lock:
+            record = {"what": what, "paths": paths, "thread": threading.get_ident(), **more}
+            os.write(self._to, json.dumps(record).encode() + b"\n")
+            self._stop()
+
+    def _is_meant(self, path: str) -> bool:
+        return path.startswith(self._folder)
+
+    def _wrap(self, name: str) -> None:
+        original = getattr(os, name)
+        takes_two = name in ("rename", "replace", "link", "symlink")
+
+        @functools.wraps(original)
+        def wrapped(*arguments: Any, **named: Any) -> Any:
+            paths = [os.fspath(argument) for argument in arguments[: 1 + takes_two]]
+            with self._lock:
+                result = original(*arguments, **named)
+                for descriptor, path in self._opened.items():
+                    if takes_two and path == paths[0]:
+                        self._opened[descriptor] = paths[1]
+                if self._is_meant(paths[-1]):
+                    self._note(name, *paths)
+            return result
+
+        setattr(os, name, wrapped)
+
+    def _opening(self, path: Any, flags: int, *arguments: Any, **named: Any) -> int:
+        name = os.fspath(path)
+        with self._lock:
+            is_new = bool(flags & os.O_CREAT) and not os.path.lexists(name)
+            descriptor = self._open(path, flags, *arguments, **named)
+            self._opened[descriptor] = name
+            if is_new and self._is_meant(name):
+                self._note("create", name)
+        return descriptor
+
+    def _syncing(self, descriptor: int) -> None:
+        with self._lock:
+            self._fsync(descriptor)
+            path = self._opened[descriptor]
+            status = os.fstat(descriptor)
+            if not os.path.samestat(status, os.stat(path)):  # noqa: PTH116
+                raise SystemExit(f"{path} is not what was synced")
+            if self._is_meant(path) and stat.S_ISDIR(status.st_mode):
+                self._note("fsync folder", path)
+            elif self._is_meant(path):
+                self._note("fsync", path, content=base64.b64encode(Path(path).read_bytes()).decode())
+
+    def _note_commits(self) -> None:
+        """Note which files are written into the ledger, and the COMMIT that follows: before it is sent and after."""
+        record = ledger.record
+        command: Any = psycopg.Connection._exec_command
+
+        def recording(connection: Any, entries: Any) -> None:
+            record(connection, entries)
+            self._note("ledger", files=[entry.name for entry in entries])
+
+        def exec_command(connection: Any, text: Any, **named: Any) -> Any:
+            if text == b"COMMIT":
+                self._note("COMMIT")
+            result = yield from command(connection, text, **named)
+            if text == b"COMMIT":
+                self._note("committed")
+            return result
+
+        setattr(ledger, "record", recording)  # noqa: B010
+        setattr(psycopg.Connection, "_exec_command", exec_command)  # noqa: B010
+
+
+def changed_the_disk(stop: Stop) -> None:
+    """Stop after any change of the disk, any fsync, and around COMMIT; each is in the journal."""
+    Journal(stop)
+
+
 def _to_archive(path: Path) -> bool:
     return path.parent.parent.name == "archive"
 
@@ -232,6 +331,7 @@ STEPS: dict[str, Install] = {
     "swept a staging table": after_statement("DROP TABLE IF EXISTS"),
     "swept": after(staging, "sweep"),
     "any call": any_call,
+    "changed the disk": changed_the_disk,
 }
 
 
@@ -250,11 +350,12 @@ def main() -> int:
     parser.add_argument("--nth", type=int, default=1)
     parser.add_argument("--mode", choices=["kill", "wait", "count"], default="kill")
     parser.add_argument("--set", action="append", default=[])
+    parser.add_argument("--journal", type=Path)
     parser.add_argument("arguments", nargs="+")
     options = parser.parse_args()
     for assignment in options.set:
         _set(assignment)
-    stop = Stop(options.mode, options.nth)
+    stop = Stop(options.mode, options.nth, options.journal)
     if options.step is not None:
         STEPS[options.step](stop)
     code = cli.main(options.arguments)

@@ -27,6 +27,11 @@ SMALL_BLOCKS = (
     "loader.staging._UNIT_BYTES=131072",
     "loader.run._SMALL_FILE_BYTES=32768",
 )
+# How a loader is started that has several loads for each of two threads.
+TWO_THREADS: Mapping[str, Any] = {
+    "settings": (*SMALL_BLOCKS, "loader.run._BATCH_FILES=2"),
+    "more": ("--jobs", "2"),
+}
 QUICK_RETRIES = ("loader.sessions._FIRST_PAUSE_SECONDS=0.05",)
 _PATIENCE_SECONDS = 120
 
@@ -53,9 +58,11 @@ class Child:
         mode: str = "kill",
         settings: Sequence[str] = SMALL_BLOCKS,
         more: Sequence[str] = (),
+        journal: Path | None = None,
     ) -> None:
         command = [sys.executable, str(_CHILD), "--nth", str(nth), "--mode", mode]
         command += ["--step", step] if step else []
+        command += ["--journal", str(journal)] if journal else []
         command += [part for setting in settings for part in ("--set", setting)]
         command += ["--", *arguments(landing, database), *more]
         self.process = subprocess.Popen(

@@ -12,9 +12,11 @@ import pytest
 from tests.torture.corpus import corpus, drop
 from tests.torture.crash_child import STEPS
 from tests.torture.harness import (
+    TWO_THREADS,
     Child,
     backends,
     check,
+    inputs_left,
     is_long,
     killed_at,
     recover_and_check,
@@ -26,6 +28,7 @@ from tests.torture.harness import (
 pytestmark = pytest.mark.slow
 # About as many calls and returns of the loader's functions as loading the corpus takes.
 CALLS = 12_000
+CALLS_OF_TWO_THREADS = 23_000
 
 
 class At(NamedTuple):
@@ -107,7 +110,7 @@ SHARED = [
 
 def test_every_step_that_can_be_named_is_tested() -> None:
     tested = {point.step for point in [*POINTS, *MIGRATING, *(point for pair in TWICE for point in pair)]}
-    assert tested == STEPS.keys() - {"any call"}
+    assert tested == STEPS.keys() - {"any call", "changed the disk"}
 
 
 def test_without_a_crash_the_files_are_loaded_in_their_order(database: str, landing: Path) -> None:
@@ -175,6 +178,48 @@ def test_two_loaders_killed_at_any_call(database: str, landing: Path, seed: int)
     for one in both:
         code, _, said = one.end()
         assert code in (-signal.SIGKILL, 0, 1, 3), said
+    recover_and_check(landing, database, corpus(), together=())
+
+
+# One loader with two threads, each with loads of its own: whatever kills one kills both.
+
+
+def test_two_threads_load_the_files_in_some_order(database: str, landing: Path) -> None:
+    drop(landing, corpus())
+    code, _, said = Child(landing, database, **TWO_THREADS).end()
+    assert code == 1, said  # One file is refused.
+    recover_and_check(landing, database, corpus(), together=())
+
+
+@pytest.mark.parametrize("point", EACH if is_long() else SHARED, ids=str)
+def test_two_threads_killed_at_a_step(database: str, landing: Path, point: At) -> None:
+    drop(landing, corpus())
+    killed_at(landing, database, *point, **TWO_THREADS)
+    recover_and_check(landing, database, corpus(), together=())
+
+
+@pytest.mark.parametrize("then", ["both are killed", "goes on"])
+@pytest.mark.parametrize("point", EACH if is_long() else SHARED[:1], ids=str)
+def test_one_thread_stands_at_a_step_while_the_other_loads(database: str, landing: Path, point: At, then: str) -> None:
+    drop(landing, corpus())
+    with standing(landing, database, *point, **TWO_THREADS) as loader:
+        # Two files, and two that are the same as one of them, are not for the other to take.
+        until(lambda: some_waits(database) or len(inputs_left(landing)) <= 4, "the other thread")
+        if then == "goes on":
+            loader.go_on()
+            code, _, said = loader.end()
+            assert code == 1, said
+        else:
+            loader.kill()
+    recover_and_check(landing, database, corpus(), together=())
+
+
+@pytest.mark.parametrize("seed", range(100 if is_long() else 2))
+def test_two_threads_killed_at_any_call(database: str, landing: Path, seed: int) -> None:
+    drop(landing, corpus())
+    nth = random.Random(seed).randint(1, CALLS_OF_TWO_THREADS)
+    code, _, said = Child(landing, database, step="any call", nth=nth, **TWO_THREADS).end()
+    assert code in (-signal.SIGKILL, 1), said
     recover_and_check(landing, database, corpus(), together=())
 
 

@@ -208,12 +208,18 @@ def start_again(folder: Path) -> None:
         pass  # It stays up for the one that `mortal` counts as its user.
 
 
-def answers(database: str) -> bool:
+def is_gone(database: str, backend: int) -> bool:
+    """Say whether the server is up, and done with a backend that was killed. It notices such a thing after a while."""
     try:
-        psycopg.connect(database).close()
+        return backend not in backends(database)
     except psycopg.OperationalError:
         return False
-    return True
+
+
+def crash(folder: Path) -> None:
+    """Shut the server down at once: no checkpoint, no goodbye. What it has in memory is lost."""
+    os.kill(pid := postmaster(folder), signal.SIGQUIT)
+    until(lambda: not is_alive(pid), "the server's end")
 
 
 @pytest.mark.parametrize("step", ["ledger written", *["wrote half a block to COPY"] * is_long()])
@@ -223,7 +229,7 @@ def test_a_backend_is_killed(mortal: str, landing: Path, step: str) -> None:
     with standing(landing, mortal, step, 2, settings=PATIENT) as loader:
         victim, *_ = backends(mortal)
         os.kill(victim, signal.SIGKILL)
-        until(lambda: answers(mortal) and victim not in backends(mortal), "the server's recovery")
+        until(lambda: is_gone(mortal, victim), "the server's recovery")
         loader.go_on()
         code, _, said = loader.end()
     assert (code, inputs_left(landing)) == (1, []), said
@@ -234,8 +240,7 @@ def test_a_backend_is_killed(mortal: str, landing: Path, step: str) -> None:
 def test_the_server_crashes_and_comes_back(mortal: str, own_folder: Path, landing: Path, step: str, nth: int) -> None:
     drop(landing, corpus.corpus())
     with standing(landing, mortal, step, nth, settings=PATIENT) as loader:
-        os.kill(pid := postmaster(own_folder), signal.SIGQUIT)  # an immediate shutdown: no checkpoint, no goodbye
-        until(lambda: not is_alive(pid), "the server's end")
+        crash(own_folder)
         start_again(own_folder)
         loader.go_on()
         code, _, said = loader.end()
@@ -247,8 +252,7 @@ def test_the_server_crashes_and_comes_back(mortal: str, own_folder: Path, landin
 def test_the_server_crashes_and_stays_away(mortal: str, own_folder: Path, landing: Path, step: str) -> None:
     drop(landing, corpus.corpus())
     with standing(landing, mortal, step, 2, settings=PATIENT) as loader:
-        os.kill(pid := postmaster(own_folder), signal.SIGQUIT)
-        until(lambda: not is_alive(pid), "the server's end")
+        crash(own_folder)
         loader.go_on()
         code, _, said = loader.end()
     assert code == 1, said
@@ -256,6 +260,40 @@ def test_the_server_crashes_and_stays_away(mortal: str, own_folder: Path, landin
     assert inputs_left(landing)
     start_again(own_folder)
     recover_and_check(landing, mortal, corpus.corpus())
+
+
+def test_the_server_crashes_and_gives_out_the_ids_of_a_load_that_died_again(
+    mortal: str, own_folder: Path, landing: Path
+) -> None:
+    """What a sequence has given out is only sure to be on disk when a transaction that asked for it has committed."""
+    make = Maker(14)
+    file, earlier = (Input(name, ndjson(make.bad(2))) for name in ("file.ndjson", "earlier.ndjson"))
+    drop(landing, [file])
+    with standing(landing, mortal, "quarantine published") as loader:
+        crash(own_folder)
+        loader.kill()
+    start_again(own_folder)
+    drop(landing, [earlier, file])
+    recover_and_check(landing, mortal, [earlier, file], together=())
+
+
+def test_the_server_crashes_and_has_all_that_was_moved_whatever_its_default_for_commits(
+    mortal: str, own_folder: Path, landing: Path
+) -> None:
+    files = [*corpus.corpus(), Input("k-bad.ndjson", ndjson(Maker(15).bad(2)))]
+    drop(landing, files)
+    ((name,),) = ask(mortal, "SELECT current_database()")
+    ask(mortal, f"ALTER DATABASE {name} SET synchronous_commit = off")
+    ask(mortal, "ALTER SYSTEM SET wal_writer_delay = '10s'")
+    ask(mortal, "SELECT pg_reload_conf()")
+    try:
+        assert run(landing, mortal) == 1  # One file is refused.
+        crash(own_folder)
+    finally:
+        start_again(own_folder)
+        ask(mortal, "ALTER SYSTEM RESET wal_writer_delay")
+        ask(mortal, "SELECT pg_reload_conf()")
+    recover_and_check(landing, mortal, files)
 
 
 # The connection breaks at a COMMIT.
