@@ -13,11 +13,11 @@ A file's way through the modules, in order:
     merge        staging tables -> events; duplicates, conflicts
     ledger       which contents were loaded, with their counts
     quarantine   rejected rows and refused files
-    archive      loaded files leave the landing folder
+    settle       what comes after COMMIT: archive moves loaded files out of the landing folder
 
 Around it:
 
-    pipeline     strings the stages together in one transaction; prefetch lets them overlap
+    pipeline     strings the stages together in one transaction, item by item; prefetch lets them overlap
     workers      several pipelines side by side, each over the database sessions of its own
     run          one whole run; progress and report show it; rehearse does it without a database
     cli          the command line; settings and conninfo say what is meant

@@ -27,21 +27,22 @@ def chunks(stream: Reader, *, size: int, max_line_bytes: int) -> Iterator[Chunk]
     Raises:
         FileRefused: the stream is UTF-16 or UTF-32.
     """
-    rest = _start(stream.read(size))
-    while True:
-        end = rest.rfind(b"\n") + 1
+    first = stream.read(size)
+    block, rest = _start(first) or (first and stream.read(size)), b""
+    while block:
+        end = block.rfind(b"\n") + 1
         if end:
-            yield Chunk(rest[:end], 0)
-            rest = rest[end:]
+            yield Chunk(b"".join((rest, memoryview(block)[:end])), 0)
+            rest = block[end:]
+        else:
+            rest += block
         if len(rest) > max_line_bytes:
             prefix = rest[:PREFIX_BYTES]
             length, rest = _skip_line(stream, len(rest), size)
             yield Chunk(prefix, length)
+            block, rest = rest or stream.read(size), b""  # What follows the long line may hold whole lines.
             continue
         block = stream.read(size)
-        if not block:
-            break
-        rest += block
     if rest:
         yield Chunk(rest, 0)
 

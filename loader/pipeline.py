@@ -9,19 +9,16 @@ says that this content is loaded: it only moves the file.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
 import polars as pl
 import psycopg
 
-from loader import landing, ledger, merge, quarantine
-from loader.archive import ArchiveError, archive, put_in_quarantine
+from loader import landing, ledger, merge
 from loader.compression import check_name
 from loader.contract import Contract
 from loader.decode import BlockReader, Source, TooLargeToShareError, find_raw
@@ -34,6 +31,7 @@ from loader.errors import (
     FileUnavailable,
     UsageError,
 )
+from loader.item import Item
 from loader.landing import LandingFile
 from loader.model import Counts, FileOutcome, Problem, Reject, Status
 from loader.names import printable
@@ -41,28 +39,11 @@ from loader.prefetch import prefetched
 from loader.quarantine import QuarantineError, RejectFile
 from loader.sessions import Sessions
 from loader.settings import Budget
+from loader.settle import settle
 from loader.staging import Staging
 from loader.validate import validate
 
 Progress = Callable[[int, int, int], None]  # bytes read, rows read, rows rejected since the last call
-
-
-@dataclass(slots=True, eq=False)
-class Item:
-    """A file on its way through a load."""
-
-    file: LandingFile
-    outcome: FileOutcome
-    digest: bytes = b""
-    file_id: int = 0
-    problem: FileProblem | None = None
-    rejects: RejectFile | None = None
-    started: float = field(default_factory=time.monotonic)
-
-    @property
-    def counts(self) -> Counts:
-        """Where the file's rows went."""
-        return self.outcome.counts
 
 
 class Pipeline:
@@ -108,6 +89,9 @@ class Pipeline:
             self._load_together([item])
             self._settle(item)
             yield item.outcome
+
+    def _settle(self, item: Item) -> None:
+        settle(item, self._sessions, self._landing, self._contract.version)
 
     def _identify(self, file: LandingFile) -> Item:
         name = printable(file.path.name)
@@ -214,7 +198,7 @@ class Pipeline:
             item.outcome.status = Status.LOADED
             if item.rejects is not None and not item.rejects.is_empty:
                 item.outcome.quarantine = printable(str(item.rejects.path))
-        ledger.record(connection, [self._entry(item) for item in loaded])
+        ledger.record(connection, [item.entry(self._contract.version) for item in loaded])
         # Last before COMMIT, so that a load that Postgres refuses leaves nothing in quarantine.
         for item in loaded:
             self._publish(item)
@@ -281,54 +265,3 @@ class Pipeline:
         assert item.rejects is not None  # noqa: S101 # set when the item was taken
         path = item.rejects.publish()
         item.outcome.quarantine = None if path is None else printable(str(path))
-
-    def _entry(self, item: Item, problem: FileProblem | None = None) -> ledger.Entry:
-        first_error = item.rejects.first_error if item.rejects is not None else None
-        return ledger.Entry(
-            file_id=item.file_id,
-            sha256=item.digest,
-            name=item.outcome.name,
-            size=item.file.size,
-            status=Status.REFUSED if problem else Status.LOADED,
-            contract_version=self._contract.version,
-            counts=item.counts,
-            seconds=time.monotonic() - item.started,
-            error_code=problem.code if problem else None,
-            first_error=problem.message if problem else first_error,
-            quarantine=item.outcome.quarantine,
-        )
-
-    def _settle(self, item: Item) -> None:
-        """After COMMIT: move the file to where its fate says, and finish its outcome."""
-        outcome = item.outcome
-        try:
-            if isinstance(item.problem, FileRefused):
-                self._refuse(item, item.problem)
-            elif item.problem is not None:
-                if item.problem.code == "file_vanished" and item.file.in_landing:
-                    outcome.status, outcome.error = Status.BUSY, "another loader took it, or its producer"
-                else:
-                    outcome.status = Status.FAILED
-                    outcome.error_code, outcome.error = item.problem.code, item.problem.message
-            elif outcome.status in (Status.LOADED, Status.SKIPPED):
-                archive(item.file, item.digest, self._landing)
-        except (ArchiveError, QuarantineError) as error:
-            outcome.error_code, outcome.error = "not_moved", printable(str(error))
-        outcome.seconds = time.monotonic() - item.started
-
-    def _refuse(self, item: Item, problem: FileRefused) -> None:
-        """Say why in quarantine and in the ledger, then move the file."""
-        outcome = item.outcome
-        outcome.status = Status.REFUSED
-        outcome.error_code, outcome.error = problem.code, problem.message
-        path = quarantine.write_error(self._landing / landing.QUARANTINE, item.file.path.name, item.digest, problem)
-        outcome.quarantine = outcome.quarantine or printable(str(path))
-
-        def record() -> None:
-            connection = self._sessions.merging()
-            with connection.transaction():
-                item.file_id = ledger.new_file_ids(connection, 1)[0]
-                ledger.record(connection, [self._entry(item, problem)])
-
-        self._sessions.retrying(record)
-        put_in_quarantine(item.file, item.digest, self._landing)

@@ -26,14 +26,16 @@ from loader.model import Problem
 
 SCHEMA = "loader_staging"
 _PREFIX = "rows_"
-# What is staged before it is merged: small enough for COPY and merge to overlap.
+# What is staged before it is merged: small enough for COPY and merge to overlap. But each merge by random ids walks the
+# whole index of events: for a large one, units are larger. And a transaction holds locks on every staging table until
+# it ends, while Postgres has room for some thousands: units also grow with what was staged before, up to what is held
+# here to be sorted. 100 GB take some 1600.
 _UNIT_BYTES = 8 << 20
-# A transaction holds locks on every staging table until it ends, and Postgres has room for some thousands. So units
-# grow with what was staged before, up to what can be held here to be sorted: 100 GB take some 900.
+_UNITS_FOR_INDEX = 8
 _UNITS_FOR_ALL_BEFORE = 32
-_MAX_UNIT_BYTES = 128 << 20
+_MAX_UNIT_BYTES = 64 << 20
 # Rows that are encoded at once.
-_COPY_BYTES = 16 << 20
+_COPY_BYTES = 4 << 20
 # Nobody else uses these tables; only the backend of a loader that was killed may still hold a lock on one for a moment.
 _LOCK_TIMEOUT = "5s"
 
@@ -63,6 +65,7 @@ class Staging:
         self._contract = contract
         self._tables: list[sql.Identifier] = []
         self._token = 0
+        self._index_size: int | None = None
 
     def __enter__(self) -> Self:
         """Make nothing yet."""
@@ -87,12 +90,20 @@ class Staging:
         for frame in frames:
             held.append(frame)
             held_bytes += _size(frame)
-            if held_bytes >= min(_MAX_UNIT_BYTES, max(_UNIT_BYTES, staged_bytes // _UNITS_FOR_ALL_BEFORE)):
+            enough = max(_UNIT_BYTES, self._index_bytes() // _UNITS_FOR_INDEX, staged_bytes // _UNITS_FOR_ALL_BEFORE)
+            if held_bytes >= min(enough, _MAX_UNIT_BYTES):
                 yield self._unit(held)
                 staged_bytes += held_bytes
                 held, held_bytes = [], 0
         if held_bytes:
             yield self._unit(held)
+
+    def _index_bytes(self) -> int:
+        """Return how large the index on event_id was when the load began."""
+        if self._index_size is None:
+            row = self._session().execute(resources.sql("key_size")).fetchone()
+            self._index_size = row[0] if row else 0
+        return self._index_size
 
     def _unit(self, frames: list[pl.DataFrame]) -> Unit:
         if not self._token:

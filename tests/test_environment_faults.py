@@ -699,9 +699,9 @@ def test_a_crash_after_the_commit_is_mended_by_the_next_run(
     def fail(*_: object) -> None:
         raise archive.ArchiveError("the lights went out")
 
-    from loader import pipeline
+    from loader import settle
 
-    monkeypatch.setattr(pipeline, "archive", fail)
+    monkeypatch.setattr(settle, "archive", fail)
     code, report = load()
     assert (code, outcomes(report)["clean.ndjson"]) == (1, ("loaded", "not_moved"))
     monkeypatch.undo()

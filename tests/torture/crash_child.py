@@ -34,7 +34,7 @@ import psycopg
 from psycopg import generators, sql
 from psycopg.pq import ExecStatus
 
-from loader import archive, cli, decode, ledger, merge, pipeline, quarantine, staging
+from loader import archive, cli, decode, ledger, merge, pipeline, quarantine, settle, staging
 
 _PACKAGE = str(Path(cli.__file__).parent) + os.sep
 
@@ -316,15 +316,15 @@ STEPS: dict[str, Install] = {
     "committed": before(staging.Staging, "__exit__"),
     "dropped a staging table": after(staging, "_drop"),
     "dropped all staging tables": after(staging.Staging, "__exit__"),
-    "not archived": before(pipeline, "archive"),
+    "not archived": before(settle, "archive"),
     "made the archive's folder": on_path("mkdir", lambda path, _: path.parent.name == "archive", afterwards=True),
     "chose a name in the archive": after(archive, "_free_name"),
     "archived": on_path("rename", lambda _, arguments: _to_archive(Path(arguments[0])), afterwards=True),
     "refusal: .error.json written, not renamed": rename_to(".error.json", afterwards=False),
     "refusal: .error.json renamed": rename_to(".error.json", afterwards=True),
     "refusal: not in the ledger": after(quarantine, "write_error"),
-    "refusal: in the ledger": before(pipeline, "put_in_quarantine"),
-    "refusal: moved": after(pipeline, "put_in_quarantine"),
+    "refusal: in the ledger": before(settle, "put_in_quarantine"),
+    "refusal: moved": after(settle, "put_in_quarantine"),
     "migration: made its own table": after_statement("CREATE TABLE IF NOT EXISTS loader_migrations"),
     "migration: applied": after_statement("CREATE TABLE events"),
     "migration: recorded": after_statement("INSERT INTO loader_migrations"),

@@ -1,0 +1,47 @@
+"""A file on its way through a load."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from loader import ledger
+from loader.errors import FileProblem
+from loader.landing import LandingFile
+from loader.model import Counts, FileOutcome, Status
+from loader.quarantine import RejectFile
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    """A file on its way through a load."""
+
+    file: LandingFile
+    outcome: FileOutcome
+    digest: bytes = b""
+    file_id: int = 0
+    problem: FileProblem | None = None
+    rejects: RejectFile | None = None
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def counts(self) -> Counts:
+        """Where the file's rows went."""
+        return self.outcome.counts
+
+    def entry(self, contract_version: str, problem: FileProblem | None = None) -> ledger.Entry:
+        """Return the file's row for the ledger: refused with `problem`, or loaded."""
+        first_error = self.rejects.first_error if self.rejects is not None else None
+        return ledger.Entry(
+            file_id=self.file_id,
+            sha256=self.digest,
+            name=self.outcome.name,
+            size=self.file.size,
+            status=Status.REFUSED if problem else Status.LOADED,
+            contract_version=contract_version,
+            counts=self.counts,
+            seconds=time.monotonic() - self.started,
+            error_code=problem.code if problem else None,
+            first_error=problem.message if problem else first_error,
+            quarantine=self.outcome.quarantine,
+        )

@@ -1,0 +1,52 @@
+"""After COMMIT: a file goes where its fate says, and its outcome is finished."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from loader import landing, ledger, quarantine
+from loader.archive import ArchiveError, archive, put_in_quarantine
+from loader.errors import FileRefused
+from loader.item import Item
+from loader.model import Status
+from loader.names import printable
+from loader.quarantine import QuarantineError
+from loader.sessions import Sessions
+
+
+def settle(item: Item, sessions: Sessions, folder: Path, contract_version: str) -> None:
+    """Move the file of `item` out of landing, `folder`, where it was loaded, is known already or is refused."""
+    outcome = item.outcome
+    try:
+        if isinstance(item.problem, FileRefused):
+            _refuse(item, item.problem, sessions, folder, contract_version)
+        elif item.problem is not None:
+            if item.problem.code == "file_vanished" and item.file.in_landing:
+                outcome.status, outcome.error = Status.BUSY, "another loader took it, or its producer"
+            else:
+                outcome.status = Status.FAILED
+                outcome.error_code, outcome.error = item.problem.code, item.problem.message
+        elif outcome.status in (Status.LOADED, Status.SKIPPED):
+            archive(item.file, item.digest, folder)
+    except (ArchiveError, QuarantineError) as error:
+        outcome.error_code, outcome.error = "not_moved", printable(str(error))
+    outcome.seconds = time.monotonic() - item.started
+
+
+def _refuse(item: Item, problem: FileRefused, sessions: Sessions, folder: Path, contract_version: str) -> None:
+    """Say why in quarantine and in the ledger, then move the file."""
+    outcome = item.outcome
+    outcome.status = Status.REFUSED
+    outcome.error_code, outcome.error = problem.code, problem.message
+    path = quarantine.write_error(folder / landing.QUARANTINE, item.file.path.name, item.digest, problem)
+    outcome.quarantine = outcome.quarantine or printable(str(path))
+
+    def record() -> None:
+        connection = sessions.merging()
+        with connection.transaction():
+            item.file_id = ledger.new_file_ids(connection, 1)[0]
+            ledger.record(connection, [item.entry(contract_version, problem)])
+
+    sessions.retrying(record)
+    put_in_quarantine(item.file, item.digest, folder)
