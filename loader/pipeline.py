@@ -18,7 +18,7 @@ from pathlib import Path
 import polars as pl
 import psycopg
 
-from loader import landing, ledger, merge
+from loader import landing, ledger, merge, quarantine
 from loader.compression import check_name
 from loader.contract import Contract
 from loader.decode import BlockReader, Source, TooLargeToShareError, find_raw
@@ -192,7 +192,7 @@ class Pipeline:
         over = [item for item in loaded if self._budget.is_over(item.counts)]
         if over:
             if len(items) == 1:  # Otherwise each of them is tried alone next.
-                self._publish(over[0])
+                self._publish(over)
             raise FileRefused("over_budget", self._budget.describe(over[0].counts))
         for item in loaded:
             item.outcome.status = Status.LOADED
@@ -200,8 +200,7 @@ class Pipeline:
                 item.outcome.quarantine = printable(str(item.rejects.path))
         ledger.record(connection, [item.entry(self._contract.version) for item in loaded])
         # Last before COMMIT, so that a load that Postgres refuses leaves nothing in quarantine.
-        for item in loaded:
-            self._publish(item)
+        self._publish(loaded)
         return alone
 
     def _valid_frames(self, by_id: dict[int, Item], alone: list[Item]) -> Generator[pl.DataFrame]:
@@ -260,8 +259,11 @@ class Pipeline:
         if accounted != merger.inserted:
             raise AccountingError(f"rows do not add up: {merger.inserted} were inserted, {accounted} accounted for")
 
-    @staticmethod
-    def _publish(item: Item) -> None:
-        assert item.rejects is not None  # noqa: S101 # set when the item was taken
-        path = item.rejects.publish()
-        item.outcome.quarantine = None if path is None else printable(str(path))
+    def _publish(self, items: Sequence[Item]) -> None:
+        """Put the rejects of `items` into quarantine, durably."""
+        for item in items:
+            assert item.rejects is not None  # noqa: S101 # set when the item was taken
+            path = item.rejects.publish()
+            item.outcome.quarantine = None if path is None else printable(str(path))
+        if any(item.outcome.quarantine for item in items):
+            quarantine.make_names_durable(self._landing / landing.QUARANTINE)

@@ -89,7 +89,9 @@ class RejectFile:
             self._guarded(self._flush)
 
     def publish(self) -> Path | None:
-        """Make the file durable under its final name; return its path, or None where nothing was rejected.
+        """Give the file its final name; return its path, or None where nothing was rejected.
+
+        What is in it is durable then; its name is so after `make_names_durable`.
 
         A failed write is never tried again on the same file: after a failed fsync the kernel may drop the data and
         report success the next time.
@@ -111,7 +113,6 @@ class RejectFile:
         self._temporary.rename(self.path)
         self._temporary = None
         self._file.close()
-        sync_folder(self._folder)
 
     def _guarded(self, action: Callable[[], object]) -> None:
         try:
@@ -147,6 +148,18 @@ def describe(reject: Reject) -> str:
     problem = reject.problems[0]
     column = f", {printable(problem.column)}" if problem.column else ""
     return f"line {reject.line}{column}: {problem.code}: {printable(problem.message)}"
+
+
+def make_names_durable(folder: Path) -> None:
+    """Make the names of all files that were published in `folder` durable; one call does for many.
+
+    Raises:
+        QuarantineError: it can't be done.
+    """
+    try:
+        sync_folder(folder)
+    except OSError as error:
+        raise QuarantineError(f"can't write quarantine {folder}: {error.strerror}") from error
 
 
 def write_error(folder: Path, source: str, digest: bytes, problem: FileProblem) -> Path:

@@ -15,8 +15,8 @@ from loader.report import RunReport
 from loader.settings import Settings, names_database
 
 # Files up to this size share a transaction with their neighbours, up to so many bytes and files together.
-_SMALL_FILE_BYTES = 1 << 20
-_BATCH_BYTES = 32 << 20
+_SMALL_FILE_BYTES = 4 << 20
+_BATCH_BYTES = 64 << 20
 _BATCH_FILES = 500
 
 

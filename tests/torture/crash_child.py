@@ -309,7 +309,7 @@ STEPS: dict[str, Install] = {
     "accounted": after(pipeline.Pipeline, "_account"),
     "quarantine written, not renamed": rename_to(".rejected.ndjson", afterwards=False),
     "quarantine renamed": rename_to(".rejected.ndjson", afterwards=True),
-    "quarantine published": after(pipeline.Pipeline, "_publish"),
+    "quarantine published": after(quarantine.RejectFile, "publish"),
     "ledger not written": before(ledger, "record"),
     "ledger written": after(ledger, "record"),
     "COMMIT sent": commit_sent,
