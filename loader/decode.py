@@ -17,12 +17,12 @@ from loader.landing import Format, LandingFile
 from loader.lines import Chunk, chunks
 from loader.model import Block, Problem
 
-BLOCK_BYTES = 16 << 20
+BLOCK_BYTES = 8 << 20
 # A file that shares a load with others is held whole before its first row is staged, so that a file found broken at
 # its end has left nothing behind. More than this, decompressed, is not held.
 SHARED_FILE_BYTES = 16 << 20
 # However short its lines are, a block has about as many: a bad row takes far more memory than it has bytes.
-_MAX_ROWS = 65_536
+_MAX_ROWS = 32_768
 
 
 class TooLargeToShareError(Exception):

@@ -29,11 +29,11 @@ _PREFIX = "rows_"
 # What is staged before it is merged: small enough for COPY and merge to overlap. But each merge by random ids walks the
 # whole index of events: for a large one, units are larger. And a transaction holds locks on every staging table until
 # it ends, while Postgres has room for some thousands: units also grow with what was staged before, up to what is held
-# here to be sorted. 100 GB take some 1600.
+# here to be sorted. 100 GB take some 2100.
 _UNIT_BYTES = 8 << 20
 _UNITS_FOR_INDEX = 8
 _UNITS_FOR_ALL_BEFORE = 32
-_MAX_UNIT_BYTES = 64 << 20
+_MAX_UNIT_BYTES = 48 << 20
 # Rows that are encoded at once.
 _COPY_BYTES = 4 << 20
 # Nobody else uses these tables; only the backend of a loader that was killed may still hold a lock on one for a moment.
