@@ -49,7 +49,8 @@ class Layout:
         length = text.str.len_bytes()
         cut = texts.rename(_LINE).to_frame().with_row_index("index")
         # One step after the other: in one plan Polars would do some of the work twice.
-        cut = cut.with_columns(_groups(f"^{_pattern(before.marks)}", before.fields))
+        end = "$" if self.document is None else ""
+        cut = cut.with_columns(_groups(f"^{_pattern(before.marks)}{end}", before.fields))
         cut = _only(cut, (length <= max_bytes) & _matched(before, text.str.starts_with))
         cut = cut.with_columns(_groups(f"{_pattern(after.marks)}$", after.fields))
         cut = _only(cut, _matched(after, text.str.ends_with))

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loader import contract, ndjson
-from loader.layout import learn
+from loader.layout import Layout, learn
 from loader.model import Validated
 from loader.validate import validate
 
@@ -133,6 +133,13 @@ TRAPS = {
 def test_a_line_that_only_looks_alike_gets_the_verdict_that_it_gets_alone(trap: str) -> None:
     good = [LINE.replace("u-1", f"u-{number}").encode() for number in range(6)]
     assert_same_outcome([*good[:3], trap.encode(), *good[3:]])
+
+
+@pytest.mark.parametrize("behind", ["garbage", '{"a":"z"}', "}", " x", ',"b":"z"}', "\u2028"])
+def test_nothing_may_stand_behind_the_end_of_a_line_without_a_document(behind: str) -> None:
+    layout = Layout(("a",), ('{"a":"', '"}'), None)
+    taken = layout.take(pl.Series(['{"a":"x"}', '{"a":"y"}' + behind, '{"a":"z"}']), max_bytes=100)
+    assert taken.rows() == [(0, "x"), (2, "z")]
 
 
 def test_a_document_may_not_be_finished_by_the_next_line() -> None:
