@@ -22,7 +22,7 @@ def canonical(columns: Columns, contract: Contract, problems: dict[int, list[Pro
         series = columns[field.name]
         found: list[tuple[int, Problem]] = []
         if series.dtype == pl.Binary:
-            series, found = _utf8(series)
+            series, found = _texts(series)
         if field.kind is Kind.TIMESTAMPTZ and series.dtype == pl.String:
             series, more = _instants(series)
         elif field.kind is Kind.JSONB:
@@ -38,11 +38,16 @@ def canonical(columns: Columns, contract: Contract, problems: dict[int, list[Pro
     return pl.DataFrame(done)
 
 
-def _utf8(series: pl.Series) -> tuple[pl.Series, list[tuple[int, Problem]]]:
+def utf8(series: pl.Series) -> pl.Series:
+    """Return Binary as String, null where a value is not UTF-8."""
     try:
-        return series.cast(pl.String), []
-    except pl.exceptions.ComputeError:  # Some value is not UTF-8; Polars doesn't say which.
-        texts = pl.Series(series.name, list(map(_decode, series)), pl.String)
+        return series.cast(pl.String)
+    except pl.exceptions.ComputeError:  # Some value is not; Polars doesn't say which.
+        return pl.Series(series.name, list(map(_decode, series)), pl.String)
+
+
+def _texts(series: pl.Series) -> tuple[pl.Series, list[tuple[int, Problem]]]:
+    texts = utf8(series)
     problem = Problem("invalid_utf8", series.name, "is not UTF-8")
     return texts, [(row, problem) for row in _rows(texts.is_null() & series.is_not_null())]
 

@@ -44,33 +44,30 @@ class Layout:
 
         Returns: index UInt32 (the place in `texts`), then `fields`, all String.
         """
-        before, after = self._around_document()
         text = pl.col(_LINE)
-        length = text.str.len_bytes()
-        cut = texts.rename(_LINE).to_frame().with_row_index("index")
+        length = text.str.len_bytes().cast(pl.Int64)
+        cut = _only(texts.rename(_LINE).to_frame().with_row_index("index"), length <= max_bytes)
+        at = self.document
+        if at is None:
+            whole = _Side(self.fields, self.marks)
+            cut = cut.with_columns(_groups(f"^{_pattern(whole.marks)}$", whole.fields))
+            return _only(cut, _matched(whole, text.str.starts_with)).select("index", *self.fields)
+        before = _Side(self.fields[:at], self.marks[: at + 1])
+        after = _Side(self.fields[at + 1 :], self.marks[at + 1 :])
         # One step after the other: in one plan Polars would do some of the work twice.
-        end = "$" if self.document is None else ""
-        cut = cut.with_columns(_groups(f"^{_pattern(before.marks)}{end}", before.fields))
-        cut = _only(cut, (length <= max_bytes) & _matched(before, text.str.starts_with))
+        cut = cut.with_columns(_groups(f"^{_pattern(before.marks)}", before.fields))
+        cut = _only(cut, _matched(before, text.str.starts_with))
         cut = cut.with_columns(_groups(f"{_pattern(after.marks)}$", after.fields))
         cut = _only(cut, _matched(after, text.str.ends_with))
-        if self.document is None:
-            return cut.select("index", *self.fields)
         start, rest = _size_of(before), _size_of(after)
-        name = self.fields[self.document]
-        document = text.cast(pl.Binary).bin.slice(start, length.cast(pl.Int64) - start - rest).cast(pl.String)
-        cut = _only(cut, length.cast(pl.Int64) >= start + rest)
+        cut = _only(cut, length >= start + rest)
+        name = self.fields[at]
+        document = text.cast(pl.Binary).bin.slice(start, length - start - rest).cast(pl.String)
         cut = cut.select("index", *before.fields, *after.fields, document.alias(name))
         cut = _only(cut, pl.col(name).str.starts_with("{") & pl.col(name).str.ends_with("}"))
         if not (cut.is_empty() or _grammatical(cut[name])):
             cut = cut.filter(pl.Series(_each_grammatical(cut[name].to_list())))
         return cut.select("index", *self.fields)
-
-    def _around_document(self) -> tuple[_Side, _Side]:
-        if self.document is None:
-            return _Side(self.fields, self.marks), _Side((), ("",))
-        at = self.document
-        return _Side(self.fields[:at], self.marks[: at + 1]), _Side(self.fields[at + 1 :], self.marks[at + 1 :])
 
 
 class _Side(NamedTuple):

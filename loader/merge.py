@@ -17,7 +17,6 @@ from loader.errors import AccountingError
 from loader.model import Counts, Problem
 from loader.staging import Unit
 
-_FIRST, _LAST = (0, 0), (2**63 - 1, 2**63 - 1)
 # Fewer rows than this are not worth another way than the plain one.
 _FEW = 100
 _Place = tuple[int, int]  # file_id, line
@@ -56,7 +55,7 @@ class Merger:
         for file_id, line, problem in unit.refused:
             self._set_aside((file_id, line), problem)
         if len(unit.places) < _FEW or not self._insert_new(unit):
-            self._merge_range(unit, _FIRST, _LAST)
+            self._merge_rows(unit, unit.places.sort("file_id", "line"))
 
     def _insert_new(self, unit: Unit) -> bool:
         """Merge in the quick way; return False, with nothing done, where that can't be."""
@@ -73,12 +72,12 @@ class Merger:
         self._inserted += inserted
         return True
 
-    def _merge_range(self, unit: Unit, first: _Place, last: _Place) -> None:
-        """Merge a range of staged rows; where Postgres refuses one, halve down to it and set it aside."""
-        bounds = {"first_file": first[0], "first_line": first[1], "last_file": last[0], "last_line": last[1]}
-        rows = _within(unit.places, first, last)
+    def _merge_rows(self, unit: Unit, rows: pl.DataFrame) -> None:
+        """Merge `rows` of a unit, by file and line; where Postgres refuses one, halve down to it and set it aside."""
         if rows.is_empty():
             return
+        first, last = rows.row(0), rows.row(-1)
+        bounds = {"first_file": first[0], "first_line": first[1], "last_file": last[0], "last_line": last[1]}
         try:
             with self._connection.transaction():  # a savepoint: a refused row must not cost the others
                 inserted = self._run("merge", unit, rows, bounds)
@@ -88,6 +87,15 @@ class Merger:
             self._halve(unit, rows, error)
             return
         self._inserted += inserted
+
+    def _halve(self, unit: Unit, rows: pl.DataFrame, error: psycopg.Error) -> None:
+        if len(rows) == 1:
+            problem = Problem("refused_by_postgres", error.diag.column_name, one_line(error))
+            self._set_aside(rows.row(0), problem)
+            return
+        half = len(rows) // 2
+        self._merge_rows(unit, rows[:half])
+        self._merge_rows(unit, rows[half:])
 
     def _run(self, name: str, unit: Unit, rows: pl.DataFrame, bounds: dict[str, int] | None = None) -> int:
         """Run a statement that inserts `rows` (file_id, line) of a unit; return how many it inserted."""
@@ -100,16 +108,6 @@ class Merger:
         if not left_over.is_empty():
             self._tell_apart(unit, left_over)
         return len(inserted)
-
-    def _halve(self, unit: Unit, rows: pl.DataFrame, error: psycopg.Error) -> None:
-        places = rows.sort(rows.columns).rows()
-        if len(places) == 1:
-            problem = Problem("refused_by_postgres", error.diag.column_name, one_line(error))
-            self._set_aside(places[0], problem)
-            return
-        half = len(places) // 2
-        self._merge_range(unit, places[0], places[half - 1])
-        self._merge_range(unit, places[half], places[-1])
 
     def _tell_apart(self, unit: Unit, left_over: pl.DataFrame) -> None:
         """Tell duplicates from conflicts among the rows that were not inserted."""
@@ -137,17 +135,6 @@ class Merger:
         row = {"file_id": file_id, "line": line, "code": problem.code, "column_name": problem.column}
         self._connection.execute(resources.sql("set_row_aside"), {**row, "message": problem.message})
         self.left_over[file_id].rejected += 1
-
-
-def _within(places: pl.DataFrame, first: _Place, last: _Place) -> pl.DataFrame:
-    """Return those of `places` from `first` to `last`, by file and line."""
-    if (first, last) == (_FIRST, _LAST):
-        return places
-    file_id, line = pl.col("file_id"), pl.col("line")
-    return places.filter(
-        (file_id > first[0]) | ((file_id == first[0]) & (line >= first[1])),
-        (file_id < last[0]) | ((file_id == last[0]) & (line <= last[1])),
-    )
 
 
 def prepare(connection: Connection) -> None:

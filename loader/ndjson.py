@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from loader.canonical import Columns, canonical
+from loader.canonical import Columns, canonical, utf8
 from loader.contract import Contract, Kind
 from loader.documents import DocumentDecoder
 from loader.layout import Layout, learn
@@ -96,9 +96,7 @@ class Decoder:
         """Decode the lines that follow a layout; return the indexes of the others, too."""
         parts: list[_Part] = []
         rest = pl.int_range(len(lines), dtype=pl.UInt32, eager=True)
-        if over_limit:
-            rest = rest.filter(~rest.is_in([*over_limit]))
-        texts = _texts(lines) if len(rest) >= _FEW else lines
+        texts = utf8(lines).scatter([*over_limit], None) if len(rest) >= _FEW else lines
         tried: set[Layout] = set()
         while len(rest) >= _FEW:
             known = (layout for layout in self._layouts if layout not in tried)
@@ -112,8 +110,7 @@ class Decoder:
             self._layouts = [layout, *(other for other in self._layouts if other != layout)][:_MAX_LAYOUTS]
             parts.append(self._part(rest[taken["index"]], {name: taken[name] for name in layout.fields}, {}))
             rest = rest.filter(~rest.is_in(parts[-1].indexes.implode()))
-        left_over = pl.Series([*over_limit], dtype=pl.UInt32)
-        return parts, rest.extend(left_over).sort() if over_limit else rest
+        return parts, rest
 
     def _learn(self, texts: pl.Series, tried: set[Layout]) -> Layout | None:
         for text in texts:
@@ -146,21 +143,6 @@ def _split(data: bytes) -> pl.Series:
     lines = pl.from_arrow(pc.split_pattern(whole, b"\n").flatten())
     assert isinstance(lines, pl.Series)  # noqa: S101 # an array becomes a series
     return lines
-
-
-def _texts(lines: pl.Series) -> pl.Series:
-    """Return Binary as String, null where a line is not UTF-8."""
-    try:
-        return lines.cast(pl.String)
-    except pl.exceptions.ComputeError:  # Some line is not; Polars doesn't say which.
-        return pl.Series([_text(line) for line in lines], dtype=pl.String)
-
-
-def _text(line: bytes) -> str | None:
-    try:
-        return line.decode()
-    except UnicodeDecodeError:
-        return None
 
 
 def _together(parts: list[_Part]) -> tuple[pl.DataFrame, dict[int, list[Problem]]]:

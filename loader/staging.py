@@ -65,7 +65,7 @@ class Staging:
         self._contract = contract
         self._tables: list[sql.Identifier] = []
         self._token = 0
-        self._index_size: int | None = None
+        self._index_bytes = 0
 
     def __enter__(self) -> Self:
         """Make nothing yet."""
@@ -88,33 +88,28 @@ class Staging:
         held: list[pl.DataFrame] = []
         held_bytes = staged_bytes = 0
         for frame in frames:
+            if frame.is_empty():
+                continue
+            if not self._token:
+                self._begin()
             held.append(frame)
             held_bytes += _size(frame)
-            enough = max(_UNIT_BYTES, self._index_bytes() // _UNITS_FOR_INDEX, staged_bytes // _UNITS_FOR_ALL_BEFORE)
+            enough = max(_UNIT_BYTES, self._index_bytes // _UNITS_FOR_INDEX, staged_bytes // _UNITS_FOR_ALL_BEFORE)
             if held_bytes >= min(enough, _MAX_UNIT_BYTES):
-                yield self._unit(held)
+                yield self._unit(held, held_bytes)
                 staged_bytes += held_bytes
                 held, held_bytes = [], 0
-        if held_bytes:
-            yield self._unit(held)
+        if held:
+            yield self._unit(held, held_bytes)
 
-    def _index_bytes(self) -> int:
-        """Return how large the index on event_id was when the load began."""
-        if self._index_size is None:
-            row = self._session().execute(resources.sql("key_size")).fetchone()
-            self._index_size = row[0] if row else 0
-        return self._index_size
-
-    def _unit(self, frames: list[pl.DataFrame]) -> Unit:
-        if not self._token:
-            self._begin()
+    def _unit(self, frames: list[pl.DataFrame], size: int) -> Unit:
         frame = in_merge_order(pl.concat(frames), self._contract)
         frames.clear()
         table = sql.Identifier(SCHEMA, f"{_PREFIX}{self._token}_{len(self._tables)}")
         self._session().execute(compose("create_staging", table=table, columns=column_definitions(self._contract)))
         self._tables.append(table)
         refused: list[tuple[int, int, Problem]] = []
-        rows = max(1, frame.height * _COPY_BYTES // max(_size(frame), 1))
+        rows = max(1, frame.height * _COPY_BYTES // size)
         for piece in frame.iter_slices(rows):
             self._copy(piece, table, refused)
         places = frame.select(PROVENANCE)
@@ -124,8 +119,10 @@ class Staging:
         return Unit(table, places, refused)
 
     def _begin(self) -> None:
-        """Take the lock that the tables are named after."""
+        """Take the lock that the tables are named after, and see how large the index on event_id is."""
         connection = self._session()
+        row = connection.execute(resources.sql("key_size")).fetchone()
+        self._index_bytes = row[0] if row else 0
         connection.execute("SET synchronous_commit = off")  # Staged rows need not survive a crash.
         connection.execute(sql.SQL("SET lock_timeout = {}").format(_LOCK_TIMEOUT))
         self._token = 1 + secrets.randbelow(2**31 - 1)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import pandera.polars as pa
 import polars as pl
 from pandera.config import ValidationDepth, config_context
@@ -23,16 +21,13 @@ def validate(block: Block, contract: Contract) -> Validated:
     _check(block.frame, contract, problems)
     if not problems:
         return Validated(block.frame, [])
-    bad = block.frame.select("file_id", "line", row=pl.int_range(pl.len())).filter(_mask(block.frame, problems))
+    is_bad = pl.repeat(False, block.frame.height, eager=True).scatter([*problems], True)  # values of the mask
+    bad = block.frame.select("file_id", "line", row=pl.int_range(pl.len())).filter(is_bad)
     rejects = [
         Reject(file_id, line, tuple(problems[row]), block.raw(row), block.raw_length(row))
         for file_id, line, row in bad.sort("file_id", "line").iter_rows()
     ]
-    return Validated(block.frame.filter(~_mask(block.frame, problems)), rejects)
-
-
-def _mask(frame: pl.DataFrame, rows: Collection[int]) -> pl.Series:
-    return pl.repeat(False, frame.height, eager=True).scatter([*rows], True)  # values of the mask
+    return Validated(block.frame.filter(~is_bad), rejects)
 
 
 def _check(frame: pl.DataFrame, contract: Contract, problems: dict[int, list[Problem]]) -> None:
