@@ -173,10 +173,7 @@ class Bench:
         counted = self._store.counted(entry.data)
         conninfo = self._server.fresh(template)
         if entry.contender == "loader":
-            landing = self._landing(entry.data)
-            command = [sys.executable, "-m", "loader", "run", "--database-url", conninfo, "--landing", str(landing)]
-            command += ["--settle", "0", "--json", *entry.arguments]
-            measured, printed = measure(self._server, command, accepted=(0, 3))
+            measured, printed = self._load(entry.data, conninfo, *entry.arguments)
             self._check_report(entry, json.loads(printed), counted.valid)
         else:
             command = self._floor(entry, conninfo) if entry.contender == "floor" else self._other(entry, conninfo)
@@ -201,12 +198,15 @@ class Bench:
                 connection.execute(_PREFILL, (entry.prefilled,))
                 connection.execute("VACUUM ANALYZE events")
         if is_new and entry.preloaded:
-            landing = self._landing(entry.preloaded)
-            command = [sys.executable, "-m", "loader", "run", "--database-url", conninfo, "--landing", str(landing)]
-            measure(self._server, [*command, "--settle", "0", "--quiet"], accepted=(0, 3))
+            self._load(entry.preloaded, conninfo)
             with psycopg.connect(conninfo, autocommit=True) as connection:
                 connection.execute("VACUUM ANALYZE events")
         return name
+
+    def _load(self, data: DataSet, conninfo: str, *arguments: str) -> tuple[Measured, str]:
+        where = ["--database-url", conninfo, "--landing", str(self._landing(data))]
+        command = [sys.executable, "-m", "loader", "run", "--settle", "0", "--json", *where, *arguments]
+        return measure(self._server, command, accepted=(0, 3))
 
     def _landing(self, data: DataSet) -> Path:
         """Return a landing folder with copies of the raw files."""

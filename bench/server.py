@@ -73,8 +73,11 @@ class Server:
 
     def usage(self) -> Usage:
         """Measure after the backends of whoever was at work are gone."""
-        others = "SELECT FROM pg_stat_activity WHERE datname LIKE %s AND pid <> pg_backend_pid()"
-        while self._connection.execute(others, (f"{_PREFIX}%",)).fetchone():
+        others = """
+            SELECT FROM pg_stat_activity
+            WHERE datname LIKE %s AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+        """
+        while self._connection.execute(others, (f"{_PREFIX}%",)).fetchone() is not None:  # a row without columns
             time.sleep(_QUIET_SECONDS / 10)
         time.sleep(_QUIET_SECONDS)
         row = self._connection.execute("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn").fetchone()

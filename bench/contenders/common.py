@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import msgspec
 import psycopg
 import pyarrow as pa
+
+T = TypeVar("T")
 
 HERE = Path(__file__).parent
 
@@ -43,6 +46,21 @@ def need(*modules: str) -> None:
     missing = [module for module in modules if importlib.util.find_spec(module) is None]
     if missing:
         sys.exit(f"not installed: {', '.join(missing)}: pip install -r bench/requirements.txt")
+
+
+def json_rows(files: Iterable[Path], spell: Callable[[object], T]) -> Iterator[tuple[str, str, str, str, T]]:
+    """Yield the events, read by the json module, in the order of their columns; `spell` gets their properties."""
+    for path in files:
+        with path.open("rb") as lines:
+            for line in lines:
+                event = json.loads(line)
+                yield (
+                    event["event_id"],
+                    event["event_time"],
+                    event["event_name"],
+                    event["user_id"],
+                    spell(event["properties"]),
+                )
 
 
 def statement(name: str) -> str:

@@ -7,31 +7,15 @@ would have to make a UUID and a datetime of them first, was slower. One transact
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
-from bench.contenders.common import Row, arguments, write_rows
+from bench.contenders.common import arguments, json_rows, write_rows
 
 
 def main() -> None:
     """Stage and merge."""
     conninfo, files = arguments()
-    write_rows(conninfo, _rows(files))
-
-
-def _rows(files: list[Path]) -> Iterator[Row]:
     encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
-    for path in files:
-        with path.open("rb") as lines:
-            for line in lines:
-                event = json.loads(line)
-                yield (
-                    event["event_id"],
-                    event["event_time"],
-                    event["event_name"],
-                    event["user_id"],
-                    encode(event["properties"]),
-                )
+    write_rows(conninfo, json_rows(files, encode))
 
 
 if __name__ == "__main__":

@@ -6,15 +6,12 @@ waiting for each answer. The strings go as they are; PostgreSQL parses the uuid 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 
 import psycopg
 from psycopg.types.json import Jsonb
 
-from bench.contenders.common import arguments
+from bench.contenders.common import arguments, json_rows
 
 _BATCH = 1_000
 _INSERT = """
@@ -27,25 +24,11 @@ _INSERT = """
 def main() -> None:
     """Insert batch after batch."""
     conninfo, files = arguments()
-    rows = _rows(files)
+    rows = json_rows(files, Jsonb)
     with psycopg.connect(conninfo) as connection, connection.cursor() as cursor:
         while batch := list(islice(rows, _BATCH)):
             cursor.executemany(_INSERT, batch)
             connection.commit()
-
-
-def _rows(files: list[Path]) -> Iterator[tuple[str, str, str, str, Jsonb]]:
-    for path in files:
-        with path.open("rb") as lines:
-            for line in lines:
-                event = json.loads(line)
-                yield (
-                    event["event_id"],
-                    event["event_time"],
-                    event["event_name"],
-                    event["user_id"],
-                    Jsonb(event["properties"]),
-                )
 
 
 if __name__ == "__main__":
