@@ -123,18 +123,27 @@ def _page(file: BinaryIO, start: int, column: str) -> Page:
             if len(head) < length or length >= _MAX_HEADER_BYTES:
                 raise FileRefused("corrupt", f"column {column}: a page's header is cut off") from None
             length = min(length * 16, _MAX_HEADER_BYTES)
-        except (_CorruptError, KeyError, TypeError) as error:
+        except (_CorruptError, KeyError) as error:
             raise FileRefused("corrupt", f"column {column}: no page at byte {start}") from error
 
 
 def _parsed(head: bytes, start: int) -> Page:
     fields, used = _struct(head, 0)
-    kind, size, compressed = fields[1], fields[2], fields[3]
+    kind, size, compressed = (_number(fields[field]) for field in (1, 2, 3))
     if min(size, compressed) < 0:  # or a walk would never end
         raise _CorruptError
     own = fields.get(_HEADER_OF_PAGE.get(kind, 0), {})
-    encoding = own.get(4 if kind == _DATA_PAGE_V2 else 2, 0)
-    return Page(kind == _DICTIONARY_PAGE, encoding, own.get(1, 0), size, start + used, compressed)
+    if not isinstance(own, dict):
+        raise _CorruptError
+    values, encoding = _number(own.get(1, 0)), _number(own.get(4 if kind == _DATA_PAGE_V2 else 2, 0))
+    return Page(kind == _DICTIONARY_PAGE, encoding, values, size, start + used, compressed)
+
+
+def _number(value: object) -> int:
+    """Return a field that is to be a number: a damaged header may say that it is of any type."""
+    if not isinstance(value, int):
+        raise _CorruptError
+    return value
 
 
 def _longest(file: BinaryIO, page: Page, column: Any) -> int:

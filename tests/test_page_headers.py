@@ -299,6 +299,10 @@ NO_PAGES = {
     "no size": struct({1: i32(0), 3: i32(0)}).value,
     "no compressed size": struct({1: i32(0), 2: i32(9)}).value,
     "a size that is no number": struct({1: i32(0), 2: binary(b"9"), 3: i32(0)}).value,
+    "a type that is a struct": struct({1: struct({}), 2: i32(9), 3: i32(0)}).value,
+    "a number where a struct is to be": struct({1: i32(0), 2: i32(9), 3: i32(0), 5: i32(1)}).value,
+    "a count of values that is no number": data_page(9, 1, extra={5: struct({1: binary(b"1"), 2: i32(PLAIN)})}),
+    "an encoding that is no number": data_page(9, 1, extra={5: struct({1: i32(1), 2: struct({})})}),
     "an empty header": b"\0",
 }
 
