@@ -20,7 +20,8 @@ Around it:
     pipeline     strings the stages together in one transaction, item by item; prefetch lets them overlap
     workers      several pipelines side by side, each over the database sessions of its own
     run          one whole run; progress and report show it; rehearse does it without a database
-    cli          the command line; settings and conninfo say what is meant
+    cli          the command line, with commands (one module each); settings and conninfo say what is meant
+    operate      what comes after the first load, a module for each
     database     connections and their errors; migrate; psql
     embedded     a PostgreSQL for who has none; embedded_home says where it lives and as whom
     single       the way in for one event

@@ -7,26 +7,30 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from loader import __version__
+from loader.commands.options import (
+    EXIT_CODES,
+    add_command,
+    add_config,
+    add_database,
+    add_landing,
+    add_limits,
+    add_output,
+    settings_of,
+    which_database,
+)
 from loader.errors import LoaderError, UsageError
-from loader.settings import Settings, names_database, read
+from loader.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from loader.model import Reject
     from loader.progress import PlainView
     from loader.report import RunReport
 
-EXIT_CODES = """\
-exit codes:
-  0  all loaded (or nothing to do)
-  1  something failed: database down, a file refused or over its budget
-  2  wrong usage
-  3  loaded, and some rows went to quarantine
-"""
 _PREVIEW_ROWS = 10
 
 
@@ -63,26 +67,26 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"loader {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    run = _add(commands, "run", _run, "load what is ready in the landing folder, once (for cron)")
+    run = add_command(commands, "run", _run, "load what is ready in the landing folder, once (for cron)")
     run.add_argument("files", nargs="*", type=Path, metavar="FILE", help="load just these files")
-    _add_landing(run)
-    _add_database(run)
+    add_landing(run)
+    add_database(run)
     run.add_argument("--settle", type=float, metavar="SECONDS", help="leave files alone that changed within (2)")
     run.add_argument("--recursive", action="store_true", default=None, help="look below the landing folder too")
     run.add_argument("--jobs", type=int, metavar="N", help="files to load at the same time (1)")
-    _add_limits(run)
-    _add_output(run)
+    add_limits(run)
+    add_output(run)
 
-    check = _add(commands, "validate", _validate, "check files against the contract; no database, nothing moves")
+    check = add_command(commands, "validate", _validate, "check files against the contract; no database, nothing moves")
     check.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    _add_limits(check)
-    _add_output(check)
+    add_limits(check)
+    add_output(check)
 
-    migrate = _add(commands, "migrate", _migrate, "bring the database's schema up to date (run does it too)")
-    _add_database(migrate)
+    migrate = add_command(commands, "migrate", _migrate, "bring the database's schema up to date (run does it too)")
+    add_database(migrate)
 
-    simulate = _add(commands, "simulate", _simulate, "write synthetic events into the landing folder")
-    _add_landing(simulate)
+    simulate = add_command(commands, "simulate", _simulate, "write synthetic events into the landing folder")
+    add_landing(simulate)
     simulate.add_argument("--events", type=int, default=10_000, metavar="N", help="rows to write (10000)")
     simulate.add_argument("--seed", type=int, default=0, metavar="S", help="same seed, same bytes (0)")
     simulate.add_argument("--bad-rate", type=float, default=0.0, metavar="R", help="share of malformed rows (0)")
@@ -92,63 +96,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     simulate.add_argument("--files", type=int, default=1, metavar="K", help="files to spread them over (1)")
 
-    psql = _add(commands, "psql", _psql, "open psql on the database; other options are its own, such as -c 'SELECT 1'")
-    _add_database(psql)
-
-    serve = _add(commands, "postgres", _postgres, "keep the embedded PostgreSQL up and say how to reach it")
-    _add_config(serve)
-    return parser
-
-
-def _add(commands: Any, name: str, command: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=text, description=text, epilog=EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
+    psql = add_command(
+        commands, "psql", _psql, "open psql on the database; other options are its own, such as -c 'SELECT 1'"
     )
-    parser.set_defaults(command=command)
+    add_database(psql)
+
+    serve = add_command(commands, "postgres", _postgres, "keep the embedded PostgreSQL up and say how to reach it")
+    add_config(serve)
     return parser
-
-
-def _add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings file (loader.toml, where there is one)")
-
-
-def _add_landing(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--landing", type=Path, metavar="DIR", help="landing folder (landing)")
-
-
-def _add_database(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--database-url", metavar="URL", help="else DATABASE_URL, else PG* variables, else the embedded PostgreSQL"
-    )
-    parser.add_argument("--contracts", type=Path, metavar="DIR", help="folder with events.py (the bundled one)")
-    _add_config(parser)
-
-
-def _add_limits(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--max-rejects", type=int, metavar="N", help="more rows to quarantine: nothing is loaded")
-    parser.add_argument("--max-reject-ratio", type=float, metavar="R", help="the same, as a share of the rows")
-    parser.add_argument("--max-line-bytes", type=int, metavar="N", help="longer lines are rejected (16777216)")
-    if not any(action.dest == "config" for action in parser._actions):  # noqa: SLF001 # argparse has no other way
-        parser.add_argument("--contracts", type=Path, metavar="DIR", help="folder with events.py (the bundled one)")
-        _add_config(parser)
-
-
-def _add_output(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    parser.add_argument("--quiet", action="store_true", help="only trouble on stderr")
-
-
-def _settings(options: argparse.Namespace) -> Settings:
-    flags = {name: value for name, value in vars(options).items() if name in Settings._fields}
-    return read(flags, config=options.config if "config" in options else None)
 
 
 def _run(options: argparse.Namespace) -> int:
     from loader import landing
 
-    settings = _settings(options)
+    settings = settings_of(options)
     if not options.quiet:
-        print(f"loader {__version__}: {_which_database(settings)}", file=sys.stderr)
+        print(f"loader {__version__}: {which_database(settings)}", file=sys.stderr)
     if options.files:
         files = [landing.named(path, settings.landing) for path in options.files]
     else:
@@ -182,7 +145,7 @@ def _validate(options: argparse.Namespace) -> int:
     from loader.rehearse import rehearse
     from loader.report import RunReport
 
-    settings = _settings(options)
+    settings = settings_of(options)
     files = [landing.named(path, settings.landing) for path in options.files]
     terms = contract.load(settings.contracts)
     report = RunReport()
@@ -242,21 +205,13 @@ def _finish(report: RunReport, options: argparse.Namespace) -> int:
     return report.exit_code
 
 
-def _which_database(settings: Settings) -> str:
-    if not names_database(settings):
-        return f"embedded PostgreSQL in {settings.embedded}/"
-    from loader.conninfo import describe
-
-    return describe(settings.database_url or "")
-
-
 def _migrate(options: argparse.Namespace) -> int:
     from loader import migrate
     from loader.database import connected
     from loader.run import database
 
-    settings = _settings(options)
-    print(f"loader {__version__}: {_which_database(settings)}", file=sys.stderr)
+    settings = settings_of(options)
+    print(f"loader {__version__}: {which_database(settings)}", file=sys.stderr)
     with database(settings) as conninfo, connected(conninfo) as connection:
         applied = migrate.migrate(connection)
     print("\n".join(f"applied {name}" for name in applied) or "up to date", file=sys.stderr)
@@ -285,11 +240,11 @@ def _simulate(options: argparse.Namespace) -> int:
 def _psql(options: argparse.Namespace) -> int:
     from loader.psql import open_psql
 
-    return open_psql(_settings(options), options.rest)
+    return open_psql(settings_of(options), options.rest)
 
 
 def _postgres(options: argparse.Namespace) -> int:
     from loader import embedded
 
-    embedded.serve(_settings(options).embedded, announce=lambda line: print(line, file=sys.stderr))
+    embedded.serve(settings_of(options).embedded, announce=lambda line: print(line, file=sys.stderr))
     return 0

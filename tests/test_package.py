@@ -30,7 +30,7 @@ def test_no_sql_hides_in_python() -> None:
     allowed = re.compile(
         r"pg_(try_)?advisory|SET (LOCAL )?|DROP TABLE IF EXISTS|loader_migrations|SELECT 1|CREATE DATABASE loader"
     )
-    for path in (ROOT / "loader").glob("*.py"):
+    for path in (ROOT / "loader").rglob("*.py"):
         for line in path.read_text().splitlines():
             if re.search(r'(?<!")"(SELECT|INSERT|UPDATE|DELETE|CREATE|COPY|TRUNCATE) ', line):
                 assert allowed.search(line), f"{path.name}: {line.strip()}"

@@ -1,0 +1,86 @@
+"""What commands share: how they are added to the command line, their options, and the settings that come of these.
+
+Light: imported by every command.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from loader.settings import Settings, names_database, read
+
+EXIT_CODES = """\
+exit codes:
+  0  all loaded (or nothing to do)
+  1  something failed: database down, a file refused or over its budget
+  2  wrong usage
+  3  loaded, and some rows went to quarantine
+"""
+
+
+def add_command(
+    commands: Any, name: str, command: Callable[[argparse.Namespace], int], text: str
+) -> argparse.ArgumentParser:
+    """Add a command that `command` runs; return its parser."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=text, description=text, epilog=EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.set_defaults(command=command)
+    return parser
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add `--config`."""
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings file (loader.toml, where there is one)")
+
+
+def add_landing(parser: argparse.ArgumentParser) -> None:
+    """Add `--landing`."""
+    parser.add_argument("--landing", type=Path, metavar="DIR", help="landing folder (landing)")
+
+
+def add_database(parser: argparse.ArgumentParser) -> None:
+    """Add what names the database and the contract."""
+    parser.add_argument(
+        "--database-url", metavar="URL", help="else DATABASE_URL, else PG* variables, else the embedded PostgreSQL"
+    )
+    parser.add_argument("--contracts", type=Path, metavar="DIR", help="folder with events.py (the bundled one)")
+    add_config(parser)
+
+
+def add_limits(parser: argparse.ArgumentParser) -> None:
+    """Add the limits on rows."""
+    parser.add_argument("--max-rejects", type=int, metavar="N", help="more rows to quarantine: nothing is loaded")
+    parser.add_argument("--max-reject-ratio", type=float, metavar="R", help="the same, as a share of the rows")
+    parser.add_argument("--max-line-bytes", type=int, metavar="N", help="longer lines are rejected (16777216)")
+    if not any(action.dest == "config" for action in parser._actions):  # noqa: SLF001 # argparse has no other way
+        parser.add_argument("--contracts", type=Path, metavar="DIR", help="folder with events.py (the bundled one)")
+        add_config(parser)
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """Add what is printed."""
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument("--quiet", action="store_true", help="only trouble on stderr")
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """Read the settings of a command.
+
+    Raises:
+        UsageError: one of them is wrong.
+    """
+    flags = {name: value for name, value in vars(options).items() if name in Settings._fields}
+    return read(flags, config=options.config if "config" in options else None)
+
+
+def which_database(settings: Settings) -> str:
+    """Say which database the settings name, without a password."""
+    if not names_database(settings):
+        return f"embedded PostgreSQL in {settings.embedded}/"
+    from loader.conninfo import describe
+
+    return describe(settings.database_url or "")
