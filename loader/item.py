@@ -44,4 +44,5 @@ class Item:
             error_code=problem.code if problem else None,
             first_error=problem.message if problem else first_error,
             quarantine=self.outcome.quarantine,
+            reject_codes=self.outcome.reject_codes,
         )

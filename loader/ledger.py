@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum, auto
+
+from psycopg.types.json import Jsonb
 
 from loader import __version__, resources
 from loader.database import Connection
@@ -35,6 +37,7 @@ class Entry:
     error_code: str | None = None
     first_error: str | None = None
     quarantine: str | None = None
+    reject_codes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,7 @@ def record(connection: Connection, entries: Sequence[Entry]) -> None:
                     "error_code": entry.error_code,
                     "first_error": entry.first_error,
                     "quarantine": entry.quarantine,
+                    "reject_codes": Jsonb(dict(entry.reject_codes)),
                     "seconds": entry.seconds,
                 }
                 for entry in entries

@@ -101,6 +101,7 @@ class FileOutcome:
     status: Status
     sha256: str | None = None
     counts: Counts = field(default_factory=Counts)
+    reject_codes: dict[str, int] = field(default_factory=dict)  # rows that went to quarantine, by each of their codes
     seconds: float = 0.0
     quarantine: str | None = None
     error_code: str | None = None

@@ -153,6 +153,7 @@ class Pipeline:
             item.outcome.counts, item.problem = Counts(), None  # An earlier attempt may have left some.
             match claims[item.digest]:
                 case ledger.Claim.TAKEN:
+                    item.outcome.reject_codes = {}
                     taken.append(item)
                 case ledger.Claim.BUSY:
                     item.outcome.status = Status.BUSY
@@ -255,6 +256,7 @@ class Pipeline:
             elsewhere = counts.rejected + counts.duplicates + counts.conflicts
             counts.inserted = merger.inserted if len(items) == 1 else counts.read - elsewhere
             counts.check(item.outcome.name)
+            item.outcome.reject_codes = dict(item.rejects.codes) if item.rejects else {}
         accounted = sum(item.counts.inserted for item in items)
         if accounted != merger.inserted:
             raise AccountingError(f"rows do not add up: {merger.inserted} were inserted, {accounted} accounted for")

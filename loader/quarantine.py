@@ -14,6 +14,7 @@ import json
 import os
 import re
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from io import BufferedReader
@@ -53,6 +54,7 @@ class RejectFile:
         self._temporary: Path | None = None
         self.path = _own_path(folder, source, digest, f".{file_id}{_REJECTED}")
         self.first_error: str | None = None
+        self.codes: Counter[str] = Counter()  # rows, by each of their codes
 
     def __enter__(self) -> Self:
         """Nothing is made before there is a reject."""
@@ -82,6 +84,7 @@ class RejectFile:
         for reject in rejects:
             if self.first_error is None:
                 self.first_error = describe(reject)
+            self.codes.update({problem.code for problem in reject.problems})
             line = self._line(reject)
             self._lines.append(line)
             self._buffered += len(line)

@@ -79,6 +79,7 @@ def _file(outcome: FileOutcome) -> dict[str, Any]:
         "duplicates": counts.duplicates,
         "conflicts": counts.conflicts,
         "rejected": counts.rejected,
+        "reject_codes": outcome.reject_codes,
         "seconds": round(outcome.seconds, 3),
         "quarantine": outcome.quarantine,
         "error": None if outcome.error is None else _error(outcome),

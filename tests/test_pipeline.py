@@ -127,6 +127,19 @@ def test_of_files_in_one_run_the_older_wins(load: Load, query: Query, landing: P
     assert query("SELECT user_id FROM events") == [("older",)]
 
 
+def test_the_ledger_counts_rejected_rows_by_code(load: Load, query: Query, landing: Path) -> None:
+    first = event()
+    rows = [first, event(user_id=""), event(user_id="", event_time="now"), first | {"user_id": "other"}]
+    write_ndjson(landing / "a.ndjson", *rows)
+    _, report = load()
+    codes = {code for row in quarantined(landing) for code in {error["code"] for error in row["errors"]}}
+    ((counted,),) = query("SELECT reject_codes FROM loader_files")
+    assert set(counted) == codes
+    assert counted["conflict"] == 1
+    assert sum(counted.values()) == 4
+    assert report["files"][0]["reject_codes"] == counted
+
+
 def test_rejected_rows_go_to_quarantine_verbatim_and_the_rest_is_loaded(
     load: Load, query: Query, landing: Path
 ) -> None:
