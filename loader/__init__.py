@@ -8,9 +8,10 @@ A file's way through the modules, in order:
     canonical    columns in the contract's dtypes: timestamps, jsonb  (pure)
     contract     contracts/events.py -> fields, types, schema
     validate     rows + contract -> valid rows and rejects            (pure)
-    encode       valid rows -> the binary COPY format, sorted          (pure)
-    staging      COPY into staging tables, unit by unit
-    merge        staging tables -> events; duplicates, conflicts
+    units        blocks -> what is merged at once, sorted              (pure)
+    encode       rows -> the binary COPY format                        (pure)
+    staging      COPY into events or the staging table
+    merge        units -> events; duplicates, conflicts
     ledger       which contents were loaded, with their counts
     quarantine   rejected rows and refused files
     settle       what comes after COMMIT: archive moves loaded files out of the landing folder
@@ -18,7 +19,7 @@ A file's way through the modules, in order:
 Around it:
 
     pipeline     strings the stages together in one transaction, item by item; prefetch lets them overlap
-    workers      several pipelines side by side, each over the database sessions of its own
+    workers      several pipelines side by side, each over a database session of its own
     run          one whole run; progress and report show it; rehearse does it without a database
     cli          the command line, with commands (one module each); settings and conninfo say what is meant
     operate      what comes after the first load, a module for each

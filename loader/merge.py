@@ -1,4 +1,9 @@
-"""Staged rows -> `events`, inside the load's one transaction; what is not inserted is a duplicate or a conflict."""
+"""Units -> `events`, inside the load's one transaction; what is not inserted is a duplicate or a conflict.
+
+Rows whose key is provably new are copied straight into `events`. All others, and all rows of a unit where Postgres
+refused that, are staged and merged with ON CONFLICT DO NOTHING; what the merge leaves over is compared with what is
+stored.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +15,15 @@ import polars as pl
 import psycopg
 from psycopg import sql
 
-from loader import resources
-from loader.contract import KEY, Contract
-from loader.database import Connection, compose, identifiers, is_about_a_row, one_line
+from loader import resources, staging
+from loader.contract import KEY, PROVENANCE, Contract
+from loader.database import Connection, UuidArray, compose, identifiers, is_about_a_row
 from loader.errors import AccountingError
 from loader.model import Counts, Problem
-from loader.staging import Unit
 
 # Fewer rows than this are not worth another way than the plain one.
 _FEW = 100
-_Place = tuple[int, int]  # file_id, line
+_Found = tuple[int, int, int]  # file_id, rows that are duplicates, rows that are conflicts
 
 
 class SetAside(NamedTuple):
@@ -36,8 +40,9 @@ class Merger:
     def __init__(self, connection: Connection, contract: Contract) -> None:
         self._connection = connection
         self._contract = contract
-        self._inserted = 0
-        self._key_is_checked = False
+        self._inserted = self._rejected = 0
+        self._may_copy: bool | None = None  # not asked yet
+        self._expects_known = False  # the unit before had nothing new
         self.left_over: dict[int, Counts] = defaultdict(Counts)  # by file: duplicates, conflicts, rejected
 
     @property
@@ -45,72 +50,111 @@ class Merger:
         """Rows that Postgres says it inserted, over all files of the load."""
         return self._inserted
 
-    def merge(self, unit: Unit) -> None:
-        """Merge all rows of `unit`.
+    def index_bytes(self) -> int:
+        """Ask how large the index on event_id is."""
+        row = self._connection.execute(resources.sql("key_size")).fetchone()
+        return row[0] if row else 0
+
+    def merge(self, unit: pl.DataFrame) -> None:
+        """Merge all rows of `unit` (`units.in_merge_order`).
 
         Raises:
             AccountingError: rows were neither inserted nor found in `events`.
             psycopg.Error: the database fails for another reason than a row's content.
         """
-        for file_id, line, problem in unit.refused:
-            self._set_aside((file_id, line), problem)
-        if len(unit.places) < _FEW or not self._insert_new(unit):
-            self._merge_rows(unit, unit.places.sort("file_id", "line"))
+        if self._expects_known and self._is_known(unit):
+            return
+        rest = self._copy_new(unit) if unit.height >= _FEW and self._can_copy() else unit
+        self._expects_known = rest.height == unit.height >= _FEW
+        if not rest.is_empty():
+            self._merge_staged(rest)
 
-    def _insert_new(self, unit: Unit) -> bool:
-        """Merge in the quick way; return False, with nothing done, where that can't be."""
-        if not self._key_is_checked:  # outside of the savepoint, whose end could give up the lock
+    def _is_known(self, unit: pl.DataFrame) -> bool:
+        """Deal with a unit whose rows are all stored already; return False, with nothing done, where one is not.
+
+        A file that was loaded before comes unit by unit: to compare its rows is enough, without asking twice before.
+        """
+        with self._connection.transaction():
+            staging.clear(self._connection)
+            refused = staging.stage(self._connection, unit, self._contract)
+            found = [] if refused else self._compare(none_inserted=True)
+            if _rows(found) != unit.height:
+                raise psycopg.Rollback
+        is_known = _rows(found) == unit.height
+        if is_known:
+            self._leave_over(found)
+        return is_known
+
+    def _merge_staged(self, rows: pl.DataFrame) -> None:
+        """Stage rows and merge them; tell apart what is left over."""
+        rejected_before = self._rejected
+        staging.clear(self._connection)
+        for file_id, line, problem in staging.stage(self._connection, rows, self._contract):
+            self._set_aside(file_id, line, problem)
+        inserted_before = self._inserted
+        self._merge_rows(rows.select(PROVENANCE).sort(PROVENANCE))
+        inserted = self._inserted - inserted_before
+        left_over = rows.height - inserted - (self._rejected - rejected_before)
+        if left_over == 0:
+            return
+        found = self._compare(none_inserted=not inserted)
+        if _rows(found) != left_over:
+            raise AccountingError(
+                f"{left_over} rows were not inserted, but not all of them are in events: "
+                "does a trigger on events drop rows, or did somebody delete events just now?"
+            )
+        self._leave_over(found)
+
+    def _can_copy(self) -> bool:
+        if self._may_copy is None:  # outside of a savepoint, whose end could give up the lock
             self._connection.execute(resources.sql("check_key"))
-            self._key_is_checked = True
+            row = self._connection.execute(resources.sql("can_copy")).fetchone()
+            self._may_copy = row is not None and row[0]
+        return self._may_copy
+
+    def _copy_new(self, unit: pl.DataFrame) -> pl.DataFrame:
+        """Copy the rows with new keys straight into `events`; return the others, or all where Postgres refuses."""
+        keys = UuidArray(unit[KEY].to_list())
+        found = self._connection.execute(resources.sql("find_known"), {"keys": keys}, binary=True).fetchone()
+        known = pl.Series(found[0] if found else [], dtype=pl.Int64)
+        is_known = pl.int_range(pl.len()).is_in(known.implode())
+        marked = unit.with_columns(rest=pl.col("again") | is_known)
+        new, rest = marked.filter(~pl.col("rest")), marked.filter("rest")
+        if new.is_empty():
+            return rest
         try:
             with self._connection.transaction():
-                inserted = self._run("insert_new", unit, unit.places)
+                copied = staging.copy_into_events(self._connection, new, self._contract)
         except psycopg.Error as error:
             if not is_about_a_row(error):
                 raise
-            return False
-        self._inserted += inserted
-        return True
+            return unit
+        if copied != new.height:
+            raise AccountingError(f"{copied} of {new.height} rows were copied: does a trigger on events drop rows?")
+        self._inserted += copied
+        return rest
 
-    def _merge_rows(self, unit: Unit, rows: pl.DataFrame) -> None:
-        """Merge `rows` of a unit, by file and line; where Postgres refuses one, halve down to it and set it aside."""
-        if rows.is_empty():
-            return
-        first, last = rows.row(0), rows.row(-1)
+    def _merge_rows(self, places: pl.DataFrame) -> None:
+        """Merge staged rows, by file and line; where Postgres refuses one, halve down to it and set it aside."""
+        first, last = places.row(0), places.row(-1)
         bounds = {"first_file": first[0], "first_line": first[1], "last_file": last[0], "last_line": last[1]}
+        query = compose("merge", columns=identifiers(self._contract.columns))
         try:
             with self._connection.transaction():  # a savepoint: a refused row must not cost the others
-                inserted = self._run("merge", unit, rows, bounds)
+                self._inserted += self._connection.execute(query, bounds).rowcount
         except psycopg.Error as error:
             if not is_about_a_row(error):
                 raise
-            self._halve(unit, rows, error)
-            return
-        self._inserted += inserted
+            if len(places) > 1:
+                half = len(places) // 2
+                self._merge_rows(places[:half])
+                self._merge_rows(places[half:])
+                return
+            self._connection.execute(resources.sql("unstage_row"), {"file_id": first[0], "line": first[1]})
+            self._set_aside(first[0], first[1], staging.refusal(error))
 
-    def _halve(self, unit: Unit, rows: pl.DataFrame, error: psycopg.Error) -> None:
-        if len(rows) == 1:
-            problem = Problem("refused_by_postgres", error.diag.column_name, one_line(error))
-            self._set_aside(rows.row(0), problem)
-            return
-        half = len(rows) // 2
-        self._merge_rows(unit, rows[:half])
-        self._merge_rows(unit, rows[half:])
-
-    def _run(self, name: str, unit: Unit, rows: pl.DataFrame, bounds: dict[str, int] | None = None) -> int:
-        """Run a statement that inserts `rows` (file_id, line) of a unit; return how many it inserted."""
-        query = compose(name, staging=unit.table, columns=identifiers(self._contract.columns))
-        file_ids, lines = self._connection.execute(query, bounds, binary=True).fetchone() or ([], [])
-        inserted = pl.DataFrame({"file_id": file_ids, "line": lines}, schema=rows.schema)
-        left_over = rows.join(inserted, on=rows.columns, how="anti") if len(inserted) < len(rows) else rows.clear()
-        if len(inserted) + len(left_over) != len(rows):
-            raise AccountingError(f"{len(inserted)} of {len(rows)} rows inserted, {len(left_over)} left over")
-        if not left_over.is_empty():
-            self._tell_apart(unit, left_over)
-        return len(inserted)
-
-    def _tell_apart(self, unit: Unit, left_over: pl.DataFrame) -> None:
-        """Tell duplicates from conflicts among the rows that were not inserted."""
+    def _compare(self, *, none_inserted: bool) -> list[_Found]:
+        """Compare staged rows that were not inserted with what is stored; set the conflicts aside."""
         differences = sql.SQL(", ").join(
             sql.SQL("CASE WHEN s.{0} IS DISTINCT FROM e.{0} THEN {1} END").format(
                 sql.Identifier(name), sql.Literal(name)
@@ -118,28 +162,23 @@ class Merger:
             for name in self._contract.columns
             if name != KEY
         )
-        query = compose("tell_apart", staging=unit.table, differences=differences)
-        places = {"file_ids": left_over["file_id"].to_list(), "lines": left_over["line"].to_list()}
-        found = self._connection.execute(query, places).fetchall()
-        if sum(duplicates + conflicts for _, duplicates, conflicts in found) != len(left_over):
-            raise AccountingError(
-                f"{len(left_over)} rows were not inserted, but not all of them are in events: "
-                "does a trigger on events drop rows, or did somebody delete events just now?"
-            )
+        query = compose("tell_apart", differences=differences)
+        return self._connection.execute(query, {"none_inserted": none_inserted}).fetchall()
+
+    def _leave_over(self, found: list[_Found]) -> None:
         for file_id, duplicates, conflicts in found:
             self.left_over[file_id].duplicates += duplicates
             self.left_over[file_id].conflicts += conflicts
 
-    def _set_aside(self, place: _Place, problem: Problem) -> None:
-        file_id, line = place
+    def _set_aside(self, file_id: int, line: int, problem: Problem) -> None:
         row = {"file_id": file_id, "line": line, "code": problem.code, "column_name": problem.column}
         self._connection.execute(resources.sql("set_row_aside"), {**row, "message": problem.message})
         self.left_over[file_id].rejected += 1
+        self._rejected += 1
 
 
-def prepare(connection: Connection) -> None:
-    """Create the session's temporary tables that a merge needs."""
-    connection.execute(resources.sql("create_merge_tables"))
+def _rows(found: list[_Found]) -> int:
+    return sum(duplicates + conflicts for _, duplicates, conflicts in found)
 
 
 def set_aside(connection: Connection) -> Iterator[SetAside]:

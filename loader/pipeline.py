@@ -1,10 +1,10 @@
 """A load: one transaction that takes one large file, or many small ones, from the landing folder into `events`.
 
-    identify -> claim -> decode -> validate -> stage -> merge -> quarantine + ledger -> COMMIT -> archive
+    identify -> claim -> decode -> validate -> units -> merge -> quarantine + ledger -> COMMIT -> archive
 
-Decode with validate, stage, and merge run each in a thread of their own, a block or two apart. Whatever dies before
-COMMIT leaves nothing but the file in landing; whatever dies after it is mended by the next run, to which the ledger
-says that this content is loaded: it only moves the file.
+Decode with validate, sorting into units, and merge run each in a thread of their own, a block or two apart. Whatever
+dies before COMMIT leaves nothing but the file in landing; whatever dies after it is mended by the next run, to which
+the ledger says that this content is loaded: it only moves the file.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ from loader.model import Counts, FileOutcome, Problem, Reject, Status
 from loader.names import printable
 from loader.prefetch import prefetched
 from loader.quarantine import QuarantineError, RejectFile
-from loader.sessions import Sessions
+from loader.session import Session
 from loader.settings import Budget
 from loader.settle import settle
-from loader.staging import Staging
+from loader.units import unit_bytes, units
 from loader.validate import validate
 
 Progress = Callable[[int, int, int], None]  # bytes read, rows read, rows rejected since the last call
 
 
 class Pipeline:
-    """Loads files over one pair of sessions."""
+    """Loads files over one session."""
 
     def __init__(
         self,
-        sessions: Sessions,
+        session: Session,
         contract: Contract,
         *,
         landing_folder: Path,
@@ -59,7 +59,7 @@ class Pipeline:
         max_line_bytes: int,
         progress: Progress,
     ) -> None:
-        self._sessions = sessions
+        self._session = session
         self._contract = contract
         self._landing = landing_folder
         self._budget = budget
@@ -91,7 +91,7 @@ class Pipeline:
             yield item.outcome
 
     def _settle(self, item: Item) -> None:
-        settle(item, self._sessions, self._landing, self._contract.version)
+        settle(item, self._session, self._landing, self._contract.version)
 
     def _identify(self, file: LandingFile) -> Item:
         name = printable(file.path.name)
@@ -108,7 +108,7 @@ class Pipeline:
     def _load_together(self, items: Sequence[Item]) -> list[Item]:
         """Load items in one transaction, again where trouble passes; return those that must be loaded alone."""
         try:
-            return self._sessions.retrying(lambda: self._transaction(items))
+            return self._session.retrying(lambda: self._transaction(items))
         except (FileProblem, AccountingError, QuarantineError) as error:
             if len(items) > 1:
                 return list(items)
@@ -128,19 +128,15 @@ class Pipeline:
 
     def _transaction(self, items: Sequence[Item]) -> list[Item]:
         """Load items; everything is committed, or nothing is."""
-        connection = self._sessions.merging()
+        connection = self._session.connection()
         alone: list[Item] = []
-        with (
-            ExitStack() as reject_files,
-            Staging(self._sessions.staging, self._contract) as staging,  # to be dropped after the transaction's end
-            connection.transaction(),
-        ):
+        with ExitStack() as reject_files, connection.transaction():
             taken, alone = self._claim(connection, items)
             for item in taken:
                 rejects = RejectFile(self._landing / landing.QUARANTINE, item.file.path.name, item.digest, item.file_id)
                 item.rejects = reject_files.enter_context(rejects)
             if taken:
-                alone += self._stages(connection, staging, taken)
+                alone += self._stages(connection, taken)
         return alone
 
     def _claim(self, connection: psycopg.Connection, items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
@@ -176,16 +172,17 @@ class Pipeline:
             item.outcome.status = Status.SKIPPED
             item.outcome.error = f"this content was loaded before, as {known.name}"
 
-    def _stages(self, connection: psycopg.Connection, staging: Staging, items: Sequence[Item]) -> list[Item]:
+    def _stages(self, connection: psycopg.Connection, items: Sequence[Item]) -> list[Item]:
         """Run the stages over claimed items, up to the ledger; return those that must be loaded alone."""
         by_id = {item.file_id: item for item in items}
         alone: list[Item] = []
         merger = merge.Merger(connection, self._contract)
+        enough = unit_bytes(merger.index_bytes())
         with (
             prefetched(self._valid_frames(by_id, alone)) as frames,
-            prefetched(staging.stage(frames)) as units,
+            prefetched(units(frames, self._contract, enough=enough)) as sorted_units,
         ):
-            for unit in units:
+            for unit in sorted_units:
                 merger.merge(unit)
         self._explain_set_aside(connection, by_id)
         loaded = [item for item in items if item.problem is None and item not in alone]

@@ -68,7 +68,7 @@ def run(settings: Settings, files: Sequence[LandingFile], watcher: Watcher, repo
         UsageError: the contract is wrong.
     """
     # Heavy imports stand here, since a run that finds nothing needs none of them.
-    from loader import contract, migrate, quarantine, staging
+    from loader import contract, migrate, quarantine
     from loader.database import connected, refuse_pooler, reported
     from loader.workers import Workers
 
@@ -83,8 +83,6 @@ def run(settings: Settings, files: Sequence[LandingFile], watcher: Watcher, repo
             for name in migrate.migrate(connection):
                 watcher.notify(f"migrated: {name}")
             migrate.check_events(connection, terms)
-            with reported("dropping leftover staging tables"):
-                staging.sweep(connection)
         work = list(batches(files))
         # The workers are joined out here: CPython 3.11 was seen to skip a handler in the very frame that waits, where
         # Ctrl-C came at its loop's jump.

@@ -12,15 +12,15 @@ from loader.item import Item
 from loader.model import Status
 from loader.names import printable
 from loader.quarantine import QuarantineError
-from loader.sessions import Sessions
+from loader.session import Session
 
 
-def settle(item: Item, sessions: Sessions, folder: Path, contract_version: str) -> None:
+def settle(item: Item, session: Session, folder: Path, contract_version: str) -> None:
     """Move the file of `item` out of landing, `folder`, where it was loaded, is known already or is refused."""
     outcome = item.outcome
     try:
         if isinstance(item.problem, FileRefused):
-            _refuse(item, item.problem, sessions, folder, contract_version)
+            _refuse(item, item.problem, session, folder, contract_version)
         elif item.problem is not None:
             if item.problem.code == "file_vanished" and item.file.in_landing:
                 outcome.status, outcome.error = Status.BUSY, "another loader took it, or its producer"
@@ -34,7 +34,7 @@ def settle(item: Item, sessions: Sessions, folder: Path, contract_version: str) 
     outcome.seconds = time.monotonic() - item.started
 
 
-def _refuse(item: Item, problem: FileRefused, sessions: Sessions, folder: Path, contract_version: str) -> None:
+def _refuse(item: Item, problem: FileRefused, session: Session, folder: Path, contract_version: str) -> None:
     """Say why in quarantine and in the ledger, then move the file."""
     outcome = item.outcome
     outcome.status = Status.REFUSED
@@ -43,10 +43,10 @@ def _refuse(item: Item, problem: FileRefused, sessions: Sessions, folder: Path, 
     outcome.quarantine = outcome.quarantine or printable(str(path))
 
     def record() -> None:
-        connection = sessions.merging()
+        connection = session.connection()
         with connection.transaction():
             item.file_id = ledger.new_file_ids(connection, 1)[0]
             ledger.record(connection, [item.entry(contract_version, problem)])
 
-    sessions.retrying(record)
+    session.retrying(record)
     put_in_quarantine(item.file, item.digest, folder)

@@ -9,20 +9,16 @@ from typing import Any
 
 import polars as pl
 import psycopg
-from psycopg import sql
 
 from loader import contract, merge, migrate, ndjson, resources, staging
 from loader.contract import Contract
-from loader.database import Connection, compose, connected, is_about_a_row, one_line
-from loader.encode import encode, in_merge_order
+from loader.database import Connection, connected, is_about_a_row, one_line
 from loader.errors import LoaderError
 from loader.model import Problem
 from loader.run import database
 from loader.settings import read
+from loader.units import in_merge_order
 from loader.validate import validate
-
-_TABLE = sql.Identifier("pg_temp", "loader_single")
-_PLACE = pl.DataFrame({"file_id": [0], "line": [0]})
 
 
 class ValidationError(LoaderError, ValueError):
@@ -69,8 +65,8 @@ def _contract() -> Contract:
     return contract.load(read({}).contracts)
 
 
-def _checked(event: Mapping[str, Any]) -> bytes:
-    """Return the event as one row in the binary COPY format."""
+def _checked(event: Mapping[str, Any]) -> pl.DataFrame:
+    """Return the event as a unit of one row."""
     terms = _contract()
     try:
         _require_text_keys(event)
@@ -82,7 +78,7 @@ def _checked(event: Mapping[str, Any]) -> bytes:
     checked = validate(ndjson.Decoder(terms, max_line_bytes=len(line)).block(rows), terms)
     if checked.rejects:
         raise ValidationError(list(checked.rejects[0].problems))
-    return encode(in_merge_order(checked.valid, terms), terms)
+    return in_merge_order(checked.valid, terms)
 
 
 def _require_text_keys(value: object) -> None:
@@ -97,20 +93,16 @@ def _require_text_keys(value: object) -> None:
             _require_text_keys(item)
 
 
-def _store(connection: Connection, row: bytes) -> bool:
+def _store(connection: Connection, row: pl.DataFrame) -> bool:
     terms = _contract()
     try:
         with connection.transaction():
-            merge.prepare(connection)
-            connection.execute(
-                compose("create_single_staging", table=_TABLE, columns=staging.column_definitions(terms))
-            )
-            staging.copy(connection, _TABLE, row, terms)
-            unit = staging.Unit(_TABLE, _PLACE)
+            staging.prepare(connection, terms)
             merger = merge.Merger(connection, terms)
-            merger.merge(unit)
+            merger.merge(row)
             aside = [found.problem for found in merge.set_aside(connection)]
-            connection.execute(resources.sql("clear_single"))
+            # A caller's transaction may go on to the next event: nothing of this one stays.
+            connection.execute(resources.sql("clear_set_aside"))
     except psycopg.Error as error:
         if not is_about_a_row(error):
             raise

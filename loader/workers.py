@@ -1,4 +1,4 @@
-"""Threads that load batches side by side, each over its own pair of database sessions."""
+"""Threads that load batches side by side, each over a database session of its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from loader.landing import LandingFile
 from loader.model import FileOutcome
 from loader.pipeline import Pipeline
 from loader.run import Watcher
-from loader.sessions import Sessions
+from loader.session import Session
 from loader.settings import Settings
 
 _POLL_SECONDS = 0.2
@@ -42,11 +42,11 @@ class Workers:
         self._stopped = threading.Event()  # no further batch is begun
         self._abandoned = threading.Event()  # the load in hand is given up, too
         self._sessions = [
-            Sessions(conninfo, self._notify, self._abandoned) for _ in range(min(settings.jobs, len(batches)))
+            Session(conninfo, contract, self._notify, self._abandoned) for _ in range(min(settings.jobs, len(batches)))
         ]
         self._threads = [
-            threading.Thread(target=self._work, args=(sessions,), name="loader-worker", daemon=True)
-            for sessions in self._sessions
+            threading.Thread(target=self._work, args=(session,), name="loader-worker", daemon=True)
+            for session in self._sessions
         ]
 
     def __enter__(self) -> Self:
@@ -65,8 +65,8 @@ class Workers:
         self._stopped.set()
         self._abandoned.set()
         while any(thread.is_alive() for thread in self._threads):
-            for sessions in self._sessions:
-                sessions.cancel()
+            for session in self._sessions:
+                session.cancel()
             for thread in self._threads:
                 thread.join(_POLL_SECONDS)
 
@@ -102,11 +102,11 @@ class Workers:
             raise Abandoned("the run is given up")
         self._watcher.progress(size, rows, rejected)
 
-    def _work(self, sessions: Sessions) -> None:
+    def _work(self, session: Session) -> None:
         try:
-            with sessions:
+            with session:
                 pipeline = Pipeline(
-                    sessions,
+                    session,
                     self._contract,
                     landing_folder=self._settings.landing,
                     budget=self._settings.budget,

@@ -1,2 +1,2 @@
--- Identifiers: {table}, {columns}.
-COPY {table} ({columns}, file_id, line, again) FROM STDIN (FORMAT binary)
+-- Identifiers: {columns}.
+COPY pg_temp.loader_staging ({columns}, file_id, line) FROM STDIN (FORMAT binary)

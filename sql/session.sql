@@ -15,12 +15,8 @@ FROM (VALUES
     ('client_connection_check_interval', %(check_interval)s),
     -- A file leaves landing when its COMMIT is on disk.
     ('synchronous_commit', coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on')),
-    -- Room to remember which of a merge's rows were inserted.
+    -- Room to sort a merge's rows.
     ('work_mem', '64MB'),
-    -- A merge relies on reading staged rows in the order in which they were written.
-    ('synchronize_seqscans', 'off'),
-    -- Staging tables have no statistics. Sorting one to find a few rows of it by place takes longer than a hash of those.
-    ('enable_mergejoin', 'off'),
     -- Compiling a merge takes longer than it saves.
     ('jit', 'off')
 ) AS setting (name, value)

@@ -1,16 +1,16 @@
 -- Rows that were staged and not inserted: an event with their id is stored. Set aside those whose content differs from
 -- it, the conflicts; the others are duplicates.
--- Identifiers: {staging}; {differences} lists, for each column, its name where the contents differ.
--- Parameters: file_ids, lines (the places of the rows).
+-- Identifiers: {differences} lists, for each column, its name where the contents differ.
+-- Parameters: none_inserted (none of the staged rows was). Otherwise an event's place says whether it is the row itself.
 -- Returns: by file, how many rows are duplicates and how many are conflicts. Rows without an event are not counted.
 -- jsonb compares as JSON values do: the order of keys and the spelling of numbers make no difference.
 WITH compared AS MATERIALIZED (
     SELECT s.file_id, s.line, s.event_id, e.file_id AS stored_file_id, e.line AS stored_line, d.names
-    FROM unnest(%(file_ids)s::bigint[], %(lines)s::bigint[]) AS l (file_id, line)
-    JOIN {staging} AS s ON s.file_id = l.file_id AND s.line = l.line
+    FROM pg_temp.loader_staging AS s
     -- OFFSET 0 keeps the lookups apart, by the primary key and in its order. Joined freely, all of events could be read.
     CROSS JOIN LATERAL (SELECT * FROM events WHERE event_id = s.event_id OFFSET 0) AS e
     CROSS JOIN LATERAL (SELECT nullif(concat_ws(', ', {differences}), '') AS names) AS d
+    WHERE %(none_inserted)s OR (e.file_id, e.line) <> (s.file_id, s.line)
 ), conflicts AS (
     INSERT INTO pg_temp.loader_set_aside (file_id, line, code, column_name, message)
     SELECT c.file_id, c.line, 'conflict', c.names,

@@ -127,7 +127,7 @@ def test_two_loaders_migrate_an_empty_database_at_once(empty_database: str) -> N
 def test_the_grants_in_the_readme_are_enough_and_needed(database: str, landing: Path, query: Query) -> None:
     readme = (resources.bundled("sql").parent / "README.md").read_text()
     grants = [line for line in readme.splitlines() if line.startswith("GRANT ")]
-    assert len(grants) == 5
+    assert len(grants) == 4
     role = f"loader_test_role_{os.getpid()}"
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'pw'").format(sql.Identifier(role)))

@@ -55,19 +55,11 @@ FAULTS = {
     "the_role_has_no_connection_left": Fault(
         "ALTER ROLE {role} CONNECTION LIMIT 0", "ALTER ROLE {role} CONNECTION LIMIT -1"
     ),
-    "the_role_has_one_connection_left": Fault(
-        "ALTER ROLE {role} CONNECTION LIMIT 1", "ALTER ROLE {role} CONNECTION LIMIT -1"
-    ),
     "the_database_has_no_connection_left": Fault(
         "ALTER DATABASE {database} CONNECTION LIMIT 0", "ALTER DATABASE {database} CONNECTION LIMIT -1"
     ),
     "the_role_may_not_insert_events": Fault(
         "REVOKE INSERT ON events FROM {role}", "GRANT INSERT ON events TO {role}", "(SQLSTATE 42501)"
-    ),
-    "the_role_may_not_stage": Fault(
-        "REVOKE CREATE ON SCHEMA loader_staging FROM {role}",
-        "GRANT CREATE ON SCHEMA loader_staging TO {role}",
-        "(SQLSTATE 42501)",
     ),
     "the_role_may_not_make_temporary_tables": Fault(
         "REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC",
@@ -216,10 +208,17 @@ def test_what_was_refused_is_loaded_once_when_the_fault_is_mended(
     with psycopg.connect(refusing.owner) as connection:
         assert connection.execute("SELECT count(*) FROM events").fetchall() == [(3,)]
         assert connection.execute("SELECT count(*), sum(rows_inserted) FROM loader_files").fetchall() == [(2, 3)]
-        staged = connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'loader_staging'")
-        assert staged.fetchall() == [(0,)]
     assert len(quarantined(landing)) == 1
     assert not list(landing.glob("*.ndjson"))
+
+
+def test_one_connection_is_enough(refusing: Refusing, landing: Path) -> None:
+    fill(landing)
+    execute(refusing.owner, sql.SQL("ALTER ROLE {} CONNECTION LIMIT 1").format(sql.Identifier(refusing.role.name)))
+    try:
+        assert run(landing, refusing.role.conninfo) == 3
+    finally:
+        execute(refusing.owner, sql.SQL("ALTER ROLE {} CONNECTION LIMIT -1").format(sql.Identifier(refusing.role.name)))
 
 
 class Disk(NamedTuple):
@@ -266,22 +265,28 @@ def mount(*arguments: str) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "puts",
+    ("puts", "known"),
     [
-        pytest.param("ALTER ROLE {role} SET default_tablespace = {disk}", id="where rows are staged"),
-        pytest.param("ALTER TABLE events SET TABLESPACE {disk}", id="where events are kept"),
+        # Rows are staged where their events are stored already.
+        pytest.param("ALTER ROLE {role} SET temp_tablespaces = {disk}", 5_000, id="where rows are staged"),
+        pytest.param("ALTER TABLE events SET TABLESPACE {disk}", 0, id="where events are kept"),
     ],
 )
 def test_a_full_disk_is_one_line_and_the_file_is_loaded_once_there_is_room(
     small_disk: Disk,
     puts: LiteralString,
+    known: int,
     database: str,
     landing: Path,
     query: Query,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    write_ndjson(landing / "a.ndjson", "{", *(event(properties={"pad": uuid.uuid4().hex * 8}) for _ in range(5_000)))
+    events = [event(properties={"pad": uuid.uuid4().hex * 8}) for _ in range(5_000)]
+    write_ndjson(landing / "known.ndjson", *events[:known])
+    assert run(landing, database) == 0
+    write_ndjson(landing / "a.ndjson", "{", *events)
     before = contents(landing)
+    capsys.readouterr()
     with role_in(database) as role:
         names = {"role": sql.Identifier(role.name), "disk": sql.Identifier(small_disk.tablespace)}
         execute(database, sql.SQL(puts).format(**names))
@@ -292,8 +297,7 @@ def test_a_full_disk_is_one_line_and_the_file_is_loaded_once_there_is_room(
         assert captured.count("\n") == 1
         assert "(SQLSTATE 53100)" in captured
         assert contents(landing) == before
-        assert query("SELECT count(*) FROM events") == [(0,)]
-        assert query("SELECT count(*) FROM pg_tables WHERE schemaname = 'loader_staging'") == [(0,)]
+        assert query("SELECT count(*) FROM events") == [(known,)]
 
         assert small_disk.grow()
         assert run(landing, role.conninfo) == 3

@@ -475,10 +475,7 @@ def test_a_password_in_a_wrong_settings_file_is_never_said(
 def role(database: str) -> Iterator[str]:
     """The conninfo of a role that may load, with a password."""
     name = f"loader_test_secret_{os.getpid()}"
-    rights = (
-        "GRANT ALL ON ALL TABLES IN SCHEMA public TO {0}; GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {0};"
-        "GRANT USAGE, CREATE ON SCHEMA loader_staging TO {0}"
-    )
+    rights = "GRANT ALL ON ALL TABLES IN SCHEMA public TO {0}; GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {0}"
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute(
             sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(name), sql.Literal(SECRET))

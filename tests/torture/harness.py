@@ -21,10 +21,10 @@ from tests.torture import corpus, model
 from tests.torture.model import Content, Counts, Fact, Input, Place
 
 _CHILD = Path(__file__).with_name("crash_child.py")
-# With these a file of some 100 KB goes the way of one of some 10 MB: several blocks, several staging tables.
+# With these a file of some 100 KB goes the way of one of some 10 MB: several blocks, several units.
 SMALL_BLOCKS = (
     "loader.decode.BLOCK_BYTES=65536",
-    "loader.staging._UNIT_BYTES=131072",
+    "loader.units._UNIT_BYTES=131072",
     "loader.run._SMALL_FILE_BYTES=32768",
 )
 # How a loader is started that has several loads for each of two threads.
@@ -32,7 +32,7 @@ TWO_THREADS: Mapping[str, Any] = {
     "settings": (*SMALL_BLOCKS, "loader.run._BATCH_FILES=2"),
     "more": ("--jobs", "2"),
 }
-QUICK_RETRIES = ("loader.sessions._FIRST_PAUSE_SECONDS=0.05",)
+QUICK_RETRIES = ("loader.session._FIRST_PAUSE_SECONDS=0.05",)
 _PATIENCE_SECONDS = 120
 
 
@@ -182,7 +182,6 @@ def check(
     assert _quarantined(landing, files) == due.quarantined
     _check_ledger(landing, database, files, due)
     _check_folders(landing, files, due)
-    assert ask(database, "SELECT relname FROM pg_class WHERE relnamespace = 'loader_staging'::regnamespace") == []
     locks = "SELECT * FROM pg_locks JOIN pg_database AS d ON d.oid = database WHERE datname = current_database()"
     assert ask(database, f"{locks} AND locktype = 'advisory'") == []
 

@@ -46,12 +46,13 @@ EACH = [
     At("claimed", 2),
     At("decoded a shared block"),
     At("decoded a block", 3),
-    At("made a staging table"),
+    At("made the staging table"),
     At("wrote half a block to COPY", 2),
     At("wrote to COPY", 4),
-    At("ended a COPY", 2),
-    At("staged a unit", 3),
-    At("inserted, not told apart"),
+    At("sorted a unit", 3),
+    At("copied into events", 2),
+    At("staged", 2),
+    At("merged, not told apart"),
     At("merged a unit", 3),
     At("merged all", 2),
     At("accounted", 2),
@@ -62,8 +63,6 @@ EACH = [
     At("ledger written", 2),
     At("COMMIT sent", 2),
     At("committed", 2),
-    At("dropped a staging table", 2),
-    At("dropped all staging tables", 2),
     At("not archived", 3),
     At("made the archive's folder"),
     At("chose a name in the archive", 2),
@@ -77,7 +76,17 @@ EACH = [
 # And again in the other loads, and at their ends.
 MORE = [
     *(At(step) for step in ("claimed", "decoded a block", "wrote half a block to COPY", "wrote to COPY")),
-    *(At(step) for step in ("staged a unit", "merged a unit", "merged all", "quarantine written, not renamed")),
+    *(
+        At(step)
+        for step in (
+            "sorted a unit",
+            "copied into events",
+            "staged",
+            "merged a unit",
+            "merged all",
+            "quarantine written, not renamed",
+        )
+    ),
     *(At(step) for step in ("quarantine renamed", "ledger not written", "ledger written", "committed", "archived")),
     *(At("COMMIT sent", nth) for nth in (1, 3, 4)),
     *(At("merged a unit", nth) for nth in (2, 4)),
@@ -91,11 +100,10 @@ MIGRATING = [
     At("migration: applied"),
     At("migration: recorded"),
     At("COMMIT sent"),
-    At("swept"),
 ]
 # A crash, and then a crash of the run that mends it.
 TWICE = [
-    (At("merged a unit", 2), At("swept a staging table")),
+    (At("merged a unit", 2), At("merged all")),
     (At("quarantine renamed", 4), At("quarantine written, not renamed")),
     (At("COMMIT sent", 2), At("not archived")),
     (At("refusal: in the ledger"), At("refusal: .error.json renamed")),

@@ -19,8 +19,9 @@ from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 
 from loader import database as loader_database
-from loader import decode, embedded, sessions, staging
+from loader import decode, embedded, units
 from loader import run as loader_run
+from loader import session as loader_session
 from tests.conftest import new_database
 from tests.torture import corpus, model
 from tests.torture.corpus import Maker, drop, ndjson, other
@@ -49,10 +50,10 @@ PATIENT = (*SMALL_BLOCKS, *QUICK_RETRIES)
 
 @pytest.fixture(autouse=True)
 def _quick_and_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For loaders in this process: short pauses, and a corpus that takes several loads, blocks and staging tables."""
-    monkeypatch.setattr(sessions, "_FIRST_PAUSE_SECONDS", 0.05)
+    """For loaders in this process: short pauses, and a corpus that takes several loads, blocks and units."""
+    monkeypatch.setattr(loader_session, "_FIRST_PAUSE_SECONDS", 0.05)
     monkeypatch.setattr(decode, "BLOCK_BYTES", 65_536)
-    monkeypatch.setattr(staging, "_UNIT_BYTES", 131_072)
+    monkeypatch.setattr(units, "_UNIT_BYTES", 131_072)
     monkeypatch.setattr(loader_run, "_SMALL_FILE_BYTES", 32_768)
 
 
@@ -120,23 +121,12 @@ def test_sessions_are_ended_and_the_loader_finishes_by_itself(database: str, lan
     drop(landing, corpus.corpus())
     nth = 1 if step == REFUSING else 2
     with standing(landing, database, step, nth, settings=PATIENT) as loader:
-        assert terminate(database) == 2
+        assert terminate(database) == 1
         loader.go_on()
         code, _, said = loader.end()
     assert code == 1, said  # One file is refused.
     assert "Traceback" not in said
     assert inputs_left(landing) == []
-    recover_and_check(landing, database, corpus.corpus())
-
-
-@pytest.mark.parametrize("state", ["active", "idle in transaction"])
-def test_one_of_the_two_sessions_is_ended(database: str, landing: Path, state: str) -> None:
-    drop(landing, corpus.corpus())
-    with standing(landing, database, "wrote half a block to COPY", 3, settings=PATIENT) as loader:
-        assert terminate(database, f"state = '{state}'") == 1
-        loader.go_on()
-        code, _, said = loader.end()
-    assert (code, inputs_left(landing)) == (1, []), said
     recover_and_check(landing, database, corpus.corpus())
 
 
@@ -427,7 +417,7 @@ def test_no_connection_is_left(server: str, landing: Path) -> None:
 def test_the_database_sets_a_timeout_and_each_merge_takes_longer(
     database: str, landing: Path, setting: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(staging, "_UNIT_BYTES", 1)  # each block by itself
+    monkeypatch.setattr(units, "_UNIT_BYTES", 1)  # each block by itself
     files = [file for file in corpus.corpus() if file.name == corpus.LARGE]
     drop(landing, files)
     ask(

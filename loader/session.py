@@ -1,4 +1,4 @@
-"""The pair of database sessions that a pipeline works over, and what happens when one is lost."""
+"""The database session that a pipeline works over, and what happens when it is lost."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Self, TypeVar
 
 import psycopg
 
-from loader import merge
+from loader import staging
 from loader.conninfo import describe
+from loader.contract import Contract
 from loader.database import Connection, connected, is_passing, one_line
 from loader.errors import Abandoned, AccountingError, DatabaseError, LoaderError
 
@@ -23,16 +24,18 @@ _FIRST_PAUSE_SECONDS = 0.5
 _CANCEL_SECONDS = 2.0
 
 
-class Sessions:
-    """Opens sessions when they are first asked for; `retrying` opens them anew after a failure that passes."""
+class Session:
+    """Connects when it is first asked to; `retrying` connects anew after a failure that passes."""
 
-    def __init__(self, conninfo: str, notify: Callable[[str], None], abandoned: threading.Event) -> None:
+    def __init__(
+        self, conninfo: str, contract: Contract, notify: Callable[[str], None], abandoned: threading.Event
+    ) -> None:
         self._conninfo = conninfo
+        self._contract = contract
         self._notify = notify
         self._abandoned = abandoned
         self._stack = ExitStack()
-        self._merging: Connection | None = None
-        self._staging: Connection | None = None
+        self._connection: Connection | None = None
 
     def __enter__(self) -> Self:
         """Open nothing yet."""
@@ -41,32 +44,26 @@ class Sessions:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close both sessions."""
+        """Close the session."""
         self.close()
 
-    def merging(self) -> Connection:
-        """Return the session that holds a load's transaction."""
-        if self._merging is None:
-            self._merging = self._stack.enter_context(connected(self._conninfo))
-            merge.prepare(self._merging)
-        return self._merging
-
-    def staging(self) -> Connection:
-        """Return the session that COPYs."""
-        if self._staging is None:
-            self._staging = self._stack.enter_context(connected(self._conninfo))
-        return self._staging
+    def connection(self) -> Connection:
+        """Return the session."""
+        if self._connection is None:
+            self._connection = self._stack.enter_context(connected(self._conninfo))
+            staging.prepare(self._connection, self._contract)
+        return self._connection
 
     def cancel(self) -> None:
-        """Cancel what the server is doing for these sessions; called from another thread."""
-        for session in (self._merging, self._staging):
-            if session is not None:
-                with suppress(psycopg.Error):  # It may be closed by now, or beyond reach.
-                    session.cancel_safe(timeout=_CANCEL_SECONDS)
+        """Cancel what the server is doing for this session; called from another thread."""
+        connection = self._connection
+        if connection is not None:
+            with suppress(psycopg.Error):  # It may be closed by now, or beyond reach.
+                connection.cancel_safe(timeout=_CANCEL_SECONDS)
 
     def close(self) -> None:
-        """Close both sessions; what was not committed is rolled back."""
-        self._merging = self._staging = None
+        """Close the session; what was not committed is rolled back."""
+        self._connection = None
         self._stack.close()
 
     def retrying(self, action: Callable[[], T]) -> T:
@@ -84,7 +81,7 @@ class Sessions:
             except (psycopg.Error, DatabaseError, AccountingError) as error:
                 reason = self._reason_to_retry(error, attempt)
                 # What reconnecting says again and again while a server comes up is no news.
-                is_news = isinstance(error, psycopg.Error) and self._merging is not None
+                is_news = isinstance(error, psycopg.Error) and self._connection is not None
             self.close()
             if is_news:
                 self._notify(f"{reason}; trying again in {pause:.1f} s")
@@ -112,5 +109,4 @@ class Sessions:
         return reason
 
     def _passes(self, error: psycopg.Error) -> bool:
-        sessions = [session for session in (self._merging, self._staging) if session is not None]
-        return any(is_passing(error, session) for session in sessions)
+        return self._connection is not None and is_passing(error, self._connection)

@@ -1,0 +1,66 @@
+"""Valid rows -> units: what goes to the database at once, in the order of its keys. Pure.
+
+A unit is large enough that its cost in round trips is nothing, and small enough that the next one is decoded while
+Postgres works on it. But each unit of random ids walks the whole index of events: for a large index, units are larger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+
+import polars as pl
+
+from loader.contract import KEY, PROVENANCE, Contract, Kind
+
+_UNIT_BYTES = 8 << 20
+_UNITS_FOR_INDEX = 8
+_MAX_UNIT_BYTES = 48 << 20  # what is held to be sorted
+
+
+def unit_bytes(index_bytes: int) -> int:
+    """Return how large units are to be, by the size of the index on event_id."""
+    return min(max(_UNIT_BYTES, index_bytes // _UNITS_FOR_INDEX), _MAX_UNIT_BYTES)
+
+
+def units(frames: Iterable[pl.DataFrame], contract: Contract, *, enough: int) -> Generator[pl.DataFrame]:
+    """Put frames (Block.frame's columns) together until they have `enough` bytes; yield them `in_merge_order`."""
+    held: list[pl.DataFrame] = []
+    size = 0
+    for frame in frames:
+        if frame.is_empty():
+            continue
+        held.append(frame)
+        size += _size(frame)
+        if size >= enough:
+            yield _joined(held, contract)
+            size = 0
+    if held:
+        yield _joined(held, contract)
+
+
+def in_merge_order(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
+    """Return `frame` (Block.frame's columns) with its UUIDs as 16 bytes, by event_id, file_id and line.
+
+    One column more, `again` Boolean, says that an earlier row has the same event_id.
+    """
+    binary_ids = [
+        pl.col(field.name).str.replace_all("-", "", literal=True).str.decode("hex").alias(field.name)
+        for field in contract.fields
+        if field.kind is Kind.UUID
+    ]
+    ordered = frame.with_columns(binary_ids).sort(KEY, *PROVENANCE)
+    return ordered.with_columns(again=(pl.col(KEY) == pl.col(KEY).shift()).fill_null(value=False))
+
+
+def _joined(held: list[pl.DataFrame], contract: Contract) -> pl.DataFrame:
+    frame = pl.concat(held)
+    held.clear()
+    return in_merge_order(frame, contract)
+
+
+def _size(frame: pl.DataFrame) -> int:
+    """Return about how many bytes the rows of `frame` have in a file."""
+    texts = [name for name, dtype in frame.schema.items() if dtype == pl.String]
+    fixed = 8 * (frame.width - len(texts)) * frame.height
+    sizes = frame.select(pl.sum_horizontal(pl.col(name).str.len_bytes().sum() for name in texts))
+    return fixed + int(sizes.item() or 0) if texts else fixed
