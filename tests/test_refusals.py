@@ -212,9 +212,9 @@ def test_what_was_refused_is_loaded_once_when_the_fault_is_mended(
     assert not list(landing.glob("*.ndjson"))
 
 
-def test_one_connection_is_enough(refusing: Refusing, landing: Path) -> None:
+def test_two_connections_are_enough(refusing: Refusing, landing: Path) -> None:
     fill(landing)
-    execute(refusing.owner, sql.SQL("ALTER ROLE {} CONNECTION LIMIT 1").format(sql.Identifier(refusing.role.name)))
+    execute(refusing.owner, sql.SQL("ALTER ROLE {} CONNECTION LIMIT 2").format(sql.Identifier(refusing.role.name)))
     try:
         assert run(landing, refusing.role.conninfo) == 3
     finally:

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import psycopg
 import pytest
@@ -388,21 +387,6 @@ def test_a_failure_that_passes_is_tried_again(database: str, landing: Path, stat
     assert run(landing, database) == 1  # One file is refused.
     assert ask(database, "SELECT last_value > 300 FROM rows_seen") == [(True,)]
     recover_and_check(landing, database, corpus.corpus())
-
-
-def test_no_connection_is_left(server: str, landing: Path) -> None:
-    drop(landing, corpus.corpus())
-    role = f"loader_test_{uuid4().hex[:8]}"
-    ask(server, f"CREATE ROLE {role} LOGIN PASSWORD 'x' CONNECTION LIMIT 1")
-    try:
-        with new_database(server, options=f"OWNER {role}") as (_, database):
-            as_role = make_conninfo(database, user=role, password="x")
-            assert run(landing, as_role) == 1
-            assert sorted(inputs_left(landing)) == sorted(ALL)
-            ask(server, f"ALTER ROLE {role} CONNECTION LIMIT -1")
-            recover_and_check(landing, as_role, corpus.corpus())
-    finally:
-        ask(server, f"DROP ROLE {role}")
 
 
 @pytest.mark.parametrize(
