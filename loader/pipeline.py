@@ -9,8 +9,10 @@ the ledger says that this content is loaded: it only moves the file.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import groupby
 from pathlib import Path
@@ -43,6 +45,7 @@ from loader.settle import settle
 from loader.units import unit_bytes, units
 from loader.validate import validate
 
+_PUBLISHERS = 8
 Progress = Callable[[int, int, int], None]  # bytes read, rows read, rows rejected since the last call
 
 
@@ -68,8 +71,16 @@ class Pipeline:
         # Reading a file again, for the rows that were set aside, is no progress.
         self._second_reader = BlockReader(contract, max_line_bytes=max_line_bytes)
 
-    def load(self, files: Sequence[LandingFile]) -> Iterator[FileOutcome]:
-        """Load files that share one transaction, or each by itself where that can't be; yield what became of each.
+    def identify(self, files: Sequence[LandingFile]) -> list[Item]:
+        """Read files for their SHA-256; this may be done ahead, in another thread.
+
+        Raises:
+            Abandoned: the run is being given up.
+        """
+        return [self._identify(file) for file in files]
+
+    def load(self, items: Sequence[Item]) -> Iterator[FileOutcome]:
+        """Load items in one transaction, or each by itself where that can't be; yield what became of each.
 
         An outcome comes as soon as it is certain, so that whatever fails later can't hide it.
 
@@ -78,7 +89,8 @@ class Pipeline:
             UsageError: the contract can't be applied.
             Abandoned: the run is being given up; so may `progress` say, which is called now and then.
         """
-        items = [self._identify(file) for file in files]
+        for item in items:
+            item.started = time.monotonic()
         shared = [item for item in items if item.problem is None]
         alone = self._load_together(shared) if shared else []
         for item in items:
@@ -260,9 +272,11 @@ class Pipeline:
 
     def _publish(self, items: Sequence[Item]) -> None:
         """Put the rejects of `items` into quarantine, durably."""
-        for item in items:
-            assert item.rejects is not None  # noqa: S101 # set when the item was taken
-            path = item.rejects.publish()
+        files = [item.rejects for item in items if item.rejects is not None]
+        # Most of the time goes into waiting for the disk, which can deal with several files at once.
+        with ThreadPoolExecutor(_PUBLISHERS) as publishers:
+            paths = list(publishers.map(RejectFile.publish, files))
+        for item, path in zip(items, paths, strict=True):
             item.outcome.quarantine = None if path is None else printable(str(path))
         if any(item.outcome.quarantine for item in items):
             quarantine.make_names_durable(self._landing / landing.QUARANTINE)

@@ -14,10 +14,11 @@ from loader.model import FileOutcome
 from loader.report import RunReport
 from loader.settings import Settings, names_database
 
-# Files up to this size share a transaction with their neighbours, up to so many bytes and files together.
+# Files up to this size share a transaction with their neighbours, up to so many bytes and files together, by all jobs:
+# each file takes an advisory lock, and Postgres has room for some thousands.
 _SMALL_FILE_BYTES = 4 << 20
 _BATCH_BYTES = 64 << 20
-_BATCH_FILES = 500
+_BATCH_FILES = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +31,14 @@ class Watcher:
     finished: Callable[[FileOutcome], None]
 
 
-def batches(files: Sequence[LandingFile]) -> Iterator[list[LandingFile]]:
+def batches(files: Sequence[LandingFile], jobs: int) -> Iterator[list[LandingFile]]:
     """Cut files into loads, in order: small neighbours together, large files by themselves."""
+    most_bytes, most_files = _BATCH_BYTES // jobs, max(1, _BATCH_FILES // jobs)
     batch: list[LandingFile] = []
     size = 0
     for file in files:
         is_small = file.size <= _SMALL_FILE_BYTES
-        if batch and (not is_small or size + file.size > _BATCH_BYTES or len(batch) == _BATCH_FILES):
+        if batch and (not is_small or size + file.size > most_bytes or len(batch) == most_files):
             yield batch
             batch, size = [], 0
         batch.append(file)
@@ -83,7 +85,7 @@ def run(settings: Settings, files: Sequence[LandingFile], watcher: Watcher, repo
             for name in migrate.migrate(connection):
                 watcher.notify(f"migrated: {name}")
             migrate.check_events(connection, terms)
-        work = list(batches(files))
+        work = list(batches(files, settings.jobs))
         # The workers are joined out here: CPython 3.11 was seen to skip a handler in the very frame that waits, where
         # Ctrl-C came at its loop's jump.
         with Workers(settings, terms, conninfo, work, watcher) as workers:

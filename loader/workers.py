@@ -13,6 +13,7 @@ from loader.errors import Abandoned
 from loader.landing import LandingFile
 from loader.model import FileOutcome
 from loader.pipeline import Pipeline
+from loader.prefetch import prefetched
 from loader.run import Watcher
 from loader.session import Session
 from loader.settings import Settings
@@ -102,6 +103,14 @@ class Workers:
             raise Abandoned("the run is given up")
         self._watcher.progress(size, rows, rejected)
 
+    def _taken(self) -> Iterator[list[LandingFile]]:
+        """Take batches until there are none left, or the run is stopped."""
+        while not self._stopped.is_set():
+            try:
+                yield self._batches.get_nowait()
+            except queue.Empty:
+                return
+
     def _work(self, session: Session) -> None:
         try:
             with session:
@@ -113,11 +122,12 @@ class Workers:
                     max_line_bytes=self._settings.max_line_bytes,
                     progress=self._progress,
                 )
-                while not self._stopped.is_set():
-                    for outcome in pipeline.load(self._batches.get_nowait()):
-                        self._done.put(outcome)
-            self._done.put(None)
-        except queue.Empty:
+                with prefetched(pipeline.identify(batch) for batch in self._taken()) as identified:
+                    for items in identified:
+                        if self._stopped.is_set():
+                            break
+                        for outcome in pipeline.load(items):
+                            self._done.put(outcome)
             self._done.put(None)
         except BaseException as error:  # noqa: BLE001 # raised again by whoever asked for the outcomes
             self._done.put(error)
