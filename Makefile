@@ -24,7 +24,7 @@ test-fast: $(VENV)/ready ## Run the tests that take less than a few seconds
 	$(BIN)/python -m pytest -m "not slow"
 
 torture: $(VENV)/ready ## Run the fault and property tests in their long form, then a fuzzer; takes an hour or so
-	LONG_TESTS=1 $(BIN)/python -m pytest tests/torture tests/test_differential.py tests/test_crash.py
+	LONG_TESTS=1 $(BIN)/python -m pytest tests/torture tests/test_differential.py tests/test_crash.py tests/test_damaged_parquet.py
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris
 	$(BIN)/python -m tests.fuzz_decode $(FUZZ_SECONDS)
 

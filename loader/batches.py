@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from loader import pages
+from loader.footer import RowGroup
 
 _MAX_BATCH_ROWS = 32_768
 # A page is decoded whole, and holds at least one value whole.
@@ -20,7 +21,7 @@ _LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 
 
 def batches(
-    file: BinaryIO, parquet: pq.ParquetFile, *, block_bytes: int, max_row_bytes: int
+    file: BinaryIO, parquet: pq.ParquetFile, row_groups: Sequence[RowGroup], *, block_bytes: int, max_row_bytes: int
 ) -> Iterator[pa.RecordBatch]:
     """Yield all rows in batches of about `block_bytes`; a row over `max_row_bytes` comes alone.
 
@@ -28,16 +29,17 @@ def batches(
         FileRefused: a page is too large to hold, or is no page at all.
     """
     most = min(block_bytes, max_row_bytes)  # A batch that is lighter than the limit has no row over it.
-    yield from _together(_small(file, parquet, most, _PAGE_FACTOR * max_row_bytes), most)
+    yield from _together(_small(file, parquet, row_groups, most, _PAGE_FACTOR * max_row_bytes), most)
 
 
 _Weighed = tuple[int, pa.RecordBatch]
 
 
-def _small(file: BinaryIO, parquet: pq.ParquetFile, most: int, max_page_bytes: int) -> Iterator[_Weighed]:
-    for number in range(parquet.num_row_groups):
-        row_group = parquet.metadata.row_group(number)
-        if row_group.num_rows == 0:
+def _small(
+    file: BinaryIO, parquet: pq.ParquetFile, row_groups: Sequence[RowGroup], most: int, max_page_bytes: int
+) -> Iterator[_Weighed]:
+    for number, row_group in enumerate(row_groups):
+        if row_group.rows == 0:
             continue  # It may have no page at all.
         rows = pages.batch_rows(file, row_group, block_bytes=most, max_page_bytes=max_page_bytes)
         for batch in parquet.iter_batches(min(rows, _MAX_BATCH_ROWS), row_groups=[number], use_threads=False):

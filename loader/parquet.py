@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from loader import pages, timestamps
+from loader import footer, timestamps
 from loader.batches import array_weight, batches, weight
 from loader.canonical import Columns, canonical
 from loader.contract import Contract, Field, Kind
@@ -37,15 +37,15 @@ def blocks(
     """Yield the rows of an open Parquet file; rows are numbered from 1.
 
     Raises:
-        FileRefused: it is no readable Parquet file, its columns are not the contract's, or it has a page that is too
-            large to hold.
+        FileRefused: it is no readable Parquet file, its columns are not the contract's, or it has a footer or a page
+            that is too large to hold.
     """
+    row_groups = footer.row_groups(file)
     try:
         with pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20, page_checksum_verification=True) as parquet:
-            pages.refuse_encrypted(file)
             _check_columns(parquet.schema_arrow, contract)
             line = 1
-            for batch in batches(file, parquet, block_bytes=block_bytes, max_row_bytes=max_row_bytes):
+            for batch in batches(file, parquet, row_groups, block_bytes=block_bytes, max_row_bytes=max_row_bytes):
                 if batch.num_rows == 1 and weight(batch) > max_row_bytes:
                     yield _over_limit(batch, contract, file_id=file_id, line=line, limit=max_row_bytes)
                 else:
@@ -53,7 +53,7 @@ def blocks(
                 line += batch.num_rows
             if line - 1 != parquet.metadata.num_rows:
                 raise FileRefused("corrupt", f"the file promises {parquet.metadata.num_rows} rows and holds {line - 1}")
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last where a time zone is no text
         raise FileRefused("corrupt", f"not a readable Parquet file: {_first_line(error)}") from error
 
 

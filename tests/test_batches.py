@@ -13,6 +13,7 @@ import pytest
 
 from loader.batches import array_weight, batches, weight
 from loader.errors import FileRefused
+from loader.footer import row_groups
 
 MAX_ROWS = 32_768
 
@@ -36,7 +37,7 @@ def texts(*lengths: int) -> pa.Table:
 
 def cut(file: io.BytesIO, block_bytes: int, max_row_bytes: int = 1 << 30) -> list[pa.RecordBatch]:
     with pq.ParquetFile(file) as parquet:
-        return list(batches(file, parquet, block_bytes=block_bytes, max_row_bytes=max_row_bytes))
+        return list(batches(file, parquet, row_groups(file), block_bytes=block_bytes, max_row_bytes=max_row_bytes))
 
 
 def rows(found: list[pa.RecordBatch]) -> list[int]:

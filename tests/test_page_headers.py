@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -11,57 +10,33 @@ import pytest
 
 from loader import pages
 from loader.errors import FileRefused
+from loader.footer import Chunk, Leaf, RowGroup
+from tests.thrift import (
+    BINARY,
+    BYTE,
+    DOUBLE,
+    FALSE,
+    I16,
+    I32,
+    I64,
+    LIST,
+    MAP,
+    SET,
+    STRUCT,
+    TRUE,
+    Typed,
+    array,
+    binary,
+    i32,
+    struct,
+    varint,
+    zigzag,
+)
 
 MEGABYTE = 1 << 20
 EXPANDED = 16 * MEGABYTE  # what values out of dictionaries may take together
 PLAIN, PLAIN_DICTIONARY, DELTA_BYTE_ARRAY, RLE_DICTIONARY = 0, 2, 7, 8
-
-# --- Thrift's compact protocol ---------------------------------------------------------------------------------------
-
-TRUE, FALSE, BYTE, I16, I32, I64, DOUBLE, BINARY, LIST, SET, MAP, STRUCT = range(1, 13)
-
-
-class Typed(NamedTuple):
-    """A field of a struct: its type and the bytes of its value."""
-
-    kind: int
-    value: bytes
-
-
-def varint(value: int) -> bytes:
-    head = b""
-    while value > 0x7F:
-        head += bytes([value & 0x7F | 0x80])
-        value >>= 7
-    return head + bytes([value])
-
-
-def zigzag(value: int) -> bytes:
-    return varint(value * 2 if value >= 0 else -value * 2 - 1)
-
-
-def i32(value: int) -> Typed:
-    return Typed(I32, zigzag(value))
-
-
-def binary(content: bytes) -> Typed:
-    return Typed(BINARY, varint(len(content)) + content)
-
-
-def array(kind: int, *values: bytes, held_as: int = LIST) -> Typed:
-    head = bytes([len(values) << 4 | kind]) if len(values) < 15 else bytes([0xF0 | kind]) + varint(len(values))
-    return Typed(held_as, head + b"".join(values))
-
-
-def struct(fields: dict[int, Typed], *, far: bool = False) -> Typed:
-    """far: spell each field's id in full, as where it is more than 15 after the one before it."""
-    content, last = b"", 0
-    for number, (kind, value) in fields.items():
-        near = 0 < number - last < 16 and not far
-        content += bytes([(number - last) << 4 | kind]) if near else bytes([kind]) + zigzag(number)
-        content += value
-        last = number
-    return Typed(STRUCT, content + b"\0")
+BYTE_ARRAY, FIXED_LEN_BYTE_ARRAY = 6, 7
 
 
 def data_page(
@@ -95,10 +70,9 @@ class Column(NamedTuple):
 
     pages: bytes
     path: str = "c"
-    dictionary: int | None = None
     total: int = 0
-    physical_type: str = "BYTE_ARRAY"
-    compression: str = "UNCOMPRESSED"
+    physical_type: int = BYTE_ARRAY
+    codec: int = 0
 
 
 START = 100  # where the first column begins
@@ -107,28 +81,18 @@ START = 100  # where the first column begins
 def rows_at_once(
     *columns: Column | bytes, rows: int = 1, block_bytes: int = MEGABYTE, max_page_bytes: int = 4 * MEGABYTE
 ) -> int:
-    content, described = bytes(START), []
+    content, chunks = bytes(START), []
     for column in (Column(it) if isinstance(it, bytes) else it for it in columns):
-        described.append(
-            SimpleNamespace(
-                data_page_offset=len(content) if column.dictionary is None else len(content) + column.dictionary,
-                has_dictionary_page=column.dictionary is not None,
-                dictionary_page_offset=None if column.dictionary is None else len(content),
-                total_compressed_size=len(column.pages),
-                total_uncompressed_size=column.total,
-                path_in_schema=column.path,
-                physical_type=column.physical_type,
-                compression=column.compression,
-            )
-        )
-        content += column.pages
-    group = SimpleNamespace(num_rows=rows, num_columns=len(columns), column=described.__getitem__)
+        start, content = len(content), content + column.pages
+        leaf = Leaf(column.path, column.physical_type)
+        chunks.append(Chunk(leaf, column.codec, start, len(content), column.total))
+    group = RowGroup(rows, chunks)
     return pages.batch_rows(io.BytesIO(content), group, block_bytes=block_bytes, max_page_bytes=max_page_bytes)
 
 
 def with_dictionary(content: bytes, *rest: bytes, **described: Any) -> Column:
     page = dictionary_page(content, size=described.pop("size", None))
-    return Column(page + b"".join(rest), dictionary=len(page), **described)
+    return Column(page + b"".join(rest), **described)
 
 
 @pytest.mark.parametrize(
@@ -180,21 +144,21 @@ def test_the_footers_sum_is_shared_by_all_rows(rows: int, total: int) -> None:
         ([with_dictionary(byte_arrays(5000)), data_page(1, 1)], 5000),
         # Longer than the page: no more than the page can be true.
         ([with_dictionary((9999).to_bytes(4, "little") + bytes(4996))], 5000),
-        ([with_dictionary(byte_arrays(5000), physical_type="FIXED_LEN_BYTE_ARRAY")], 0),
+        ([with_dictionary(byte_arrays(5000), physical_type=FIXED_LEN_BYTE_ARRAY)], 0),
         ([with_dictionary(b"", data_page(1, 1))], 0),
         *(
-            ([with_dictionary(pa.compress(byte_arrays(5000), codec, asbytes=True), size=5004, compression=name)], 5000)
-            for codec, name in {
-                "snappy": "SNAPPY",
-                "gzip": "GZIP",
-                "zstd": "ZSTD",
-                "brotli": "BROTLI",
-                "lz4_raw": "LZ4",
+            ([with_dictionary(pa.compress(byte_arrays(5000), codec, asbytes=True), size=5004, codec=number)], 5000)
+            for codec, number in {
+                "snappy": 1,
+                "gzip": 2,
+                "zstd": 6,
+                "brotli": 4,
+                "lz4_raw": 7,
             }.items()
         ),
         # What can't be decompressed counts whole.
-        ([with_dictionary(b"\xff" * 60, size=5000, compression="ZSTD")], 5000),
-        ([with_dictionary(b"\xff" * 60, size=5000, compression="LZO")], 5000),
+        ([with_dictionary(b"\xff" * 60, size=5000, codec=6)], 5000),
+        ([with_dictionary(b"\xff" * 60, size=5000, codec=3)], 5000),
     ],
 )
 def test_the_longest_value_of_a_dictionary_may_stand_in_each_row(columns: list[Column | bytes], longest: int) -> None:
@@ -219,16 +183,9 @@ def test_a_page_may_be_as_large_as_the_limit_and_no_larger() -> None:
 
 def test_the_position_in_the_file_stays_what_it_was() -> None:
     file = io.BytesIO(data_page(1, 1))
-    column = SimpleNamespace(
-        data_page_offset=0,
-        has_dictionary_page=False,
-        dictionary_page_offset=None,
-        total_compressed_size=len(file.getvalue()),
-        total_uncompressed_size=1,
-        path_in_schema="c",
-    )
+    column = Chunk(Leaf("c", BYTE_ARRAY), 0, 0, len(file.getvalue()), 1)
     file.seek(7)
-    group = SimpleNamespace(num_rows=1, num_columns=1, column=lambda _: column)
+    group = RowGroup(1, [column])
     pages.batch_rows(file, group, block_bytes=MEGABYTE, max_page_bytes=MEGABYTE)
     assert file.tell() == 7
 
@@ -340,43 +297,10 @@ class Endless(io.BytesIO):
 
 def test_a_header_without_end_refuses_the_file_before_it_fills_memory() -> None:
     file = Endless()
-    column = SimpleNamespace(
-        data_page_offset=0,
-        has_dictionary_page=False,
-        total_compressed_size=1 << 40,
-        total_uncompressed_size=1,
-        path_in_schema="c",
-    )
-    group = SimpleNamespace(num_rows=1, num_columns=1, column=lambda _: column)
+    group = RowGroup(1, [Chunk(Leaf("c", BYTE_ARRAY), 0, 0, 1 << 40, 1)])
     with pytest.raises(FileRefused, match="cut off"):
         pages.batch_rows(file, group, block_bytes=MEGABYTE, max_page_bytes=MEGABYTE)
     assert 16 * MEGABYTE <= file.most <= 64 * MEGABYTE
-
-
-# --- Encryption ------------------------------------------------------------------------------------------------------
-
-
-def with_footer(footer: bytes) -> io.BytesIO:
-    return io.BytesIO(b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1")
-
-
-@pytest.mark.parametrize("size", [0, 300, 70_000, 20_000_000])
-def test_a_footer_that_names_an_encryption_refuses_the_file(size: int) -> None:
-    fields = {1: i32(2), 2: array(STRUCT, FLAG.value), 6: binary(bytes(size))}
-    file = with_footer(struct(fields).value)
-    file.seek(3)
-    pages.refuse_encrypted(file)
-    assert file.tell() == 3
-    with pytest.raises(FileRefused, match="columns are encrypted") as refused:
-        pages.refuse_encrypted(with_footer(struct(fields | {8: struct({1: struct({})})}).value))
-    assert refused.value.code == "corrupt"
-
-
-@pytest.mark.parametrize("footer", [b"\x18\x7f", b"\x1d\0"], ids=["cut off", "no footer"])
-def test_a_footer_that_can_not_be_read_refuses_the_file(footer: bytes) -> None:
-    with pytest.raises(FileRefused, match="the footer can't be read") as refused:
-        pages.refuse_encrypted(with_footer(footer))
-    assert refused.value.code == "corrupt"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader import contract, pages, parquet
+from loader import contract, footer, pages, parquet
 from loader.batches import weight
 from loader.errors import FileRefused
 from tests.support import Load, Query, event, quarantined
@@ -31,8 +31,7 @@ def write(file: io.BytesIO | Path, rows: int, properties: Any = '{"a":1}', **opt
 
 
 def batch_rows(file: io.BytesIO, *, max_page_bytes: int = LIMIT) -> int:
-    group = pq.ParquetFile(file).metadata.row_group(0)
-    return pages.batch_rows(file, group, block_bytes=BLOCK, max_page_bytes=max_page_bytes)
+    return pages.batch_rows(file, footer.row_groups(file)[0], block_bytes=BLOCK, max_page_bytes=max_page_bytes)
 
 
 @pytest.mark.parametrize("version", ["1.0", "2.0"])
