@@ -63,13 +63,14 @@ class Leaf(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """A column of a row group: where its pages lie in the file, compressed by `codec`, and their size decompressed."""
+    """A column of a row group: where its pages lie, compressed by `codec`, their size decompressed, their values."""
 
     column: Leaf
     codec: int
     start: int
     end: int
     size: int
+    values: int
 
 
 class RowGroup(NamedTuple):
@@ -170,7 +171,7 @@ class _Reader:
             raise CorruptError(f"column {leaf.path} has a negative size")
         if start + length > self._data_end:
             raise CorruptError(f"column {leaf.path} goes on behind the end of the data")
-        return Chunk(leaf, found[_CODEC], start, start + length, size)
+        return Chunk(leaf, found[_CODEC], start, start + length, size, found[_VALUES])
 
     def _count(self, items: int) -> None:
         self._items += items

@@ -61,9 +61,12 @@ def batch_rows(file: BinaryIO, row_group: RowGroup, *, block_bytes: int, max_pag
         dense += len(path) * path.count(".")  # In a struct each row repeats the names that lead to a value.
         densest = chunk.size / max(1, row_group.rows)
         for page in _pages(file, chunk):
-            if page.size > max_page_bytes:
-                message = f"column {path} has a page of {page.size} bytes; the limit is {max_page_bytes}"
+            if (size := max(page.size, page.compressed_size)) > max_page_bytes:
+                message = f"column {path} has a page of {size} bytes; the limit is {max_page_bytes}"
                 raise FileRefused("page_too_large", message)
+            # pyarrow makes room for as many values as the header says. Each of a dictionary takes a byte at least.
+            if page.values > (page.size if page.is_dictionary else chunk.values):
+                raise FileRefused("corrupt", f"column {path}: a page says that it has {page.values} values")
             if page.is_dictionary:
                 longest = _longest(file, page, chunk)
             elif page.encoding == _DELTA_BYTE_ARRAY:

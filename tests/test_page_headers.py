@@ -53,7 +53,7 @@ def data_page_v2(size: int, values: int, encoding: int = PLAIN) -> bytes:
 
 
 def dictionary_page(content: bytes, *, size: int | None = None) -> bytes:
-    own = struct({1: i32(1), 2: i32(PLAIN)})
+    own = struct({1: i32(min(1, len(content))), 2: i32(PLAIN)})
     fields = {1: i32(2), 2: i32(len(content) if size is None else size), 3: i32(len(content)), 7: own}
     return struct(fields).value + content
 
@@ -73,6 +73,7 @@ class Column(NamedTuple):
     total: int = 0
     physical_type: int = BYTE_ARRAY
     codec: int = 0
+    values: int = 100
 
 
 START = 100  # where the first column begins
@@ -85,7 +86,7 @@ def rows_at_once(
     for column in (Column(it) if isinstance(it, bytes) else it for it in columns):
         start, content = len(content), content + column.pages
         leaf = Leaf(column.path, column.physical_type)
-        chunks.append(Chunk(leaf, column.codec, start, len(content), column.total))
+        chunks.append(Chunk(leaf, column.codec, start, len(content), column.total, column.values))
     group = RowGroup(rows, chunks)
     return pages.batch_rows(io.BytesIO(content), group, block_bytes=block_bytes, max_page_bytes=max_page_bytes)
 
@@ -181,9 +182,24 @@ def test_a_page_may_be_as_large_as_the_limit_and_no_larger() -> None:
     assert refused.value.code == "page_too_large"
 
 
+@pytest.mark.parametrize(
+    "column",
+    [
+        Column(data_page(9, 101)),
+        Column(data_page_v2(9, 101)),
+        Column(data_page(9, 100) + data_page(9, 101)),
+        Column(struct({1: i32(2), 2: i32(9), 3: i32(0), 7: struct({1: i32(10), 2: i32(PLAIN)})}).value),
+    ],
+)
+def test_a_page_of_more_values_than_there_can_be_refuses_the_file(column: Column) -> None:
+    with pytest.raises(FileRefused, match="a page says that it has 10") as refused:
+        rows_at_once(column)
+    assert refused.value.code == "corrupt"
+
+
 def test_the_position_in_the_file_stays_what_it_was() -> None:
     file = io.BytesIO(data_page(1, 1))
-    column = Chunk(Leaf("c", BYTE_ARRAY), 0, 0, len(file.getvalue()), 1)
+    column = Chunk(Leaf("c", BYTE_ARRAY), 0, 0, len(file.getvalue()), 1, 1)
     file.seek(7)
     group = RowGroup(1, [column])
     pages.batch_rows(file, group, block_bytes=MEGABYTE, max_page_bytes=MEGABYTE)
@@ -297,7 +313,7 @@ class Endless(io.BytesIO):
 
 def test_a_header_without_end_refuses_the_file_before_it_fills_memory() -> None:
     file = Endless()
-    group = RowGroup(1, [Chunk(Leaf("c", BYTE_ARRAY), 0, 0, 1 << 40, 1)])
+    group = RowGroup(1, [Chunk(Leaf("c", BYTE_ARRAY), 0, 0, 1 << 40, 1, 1)])
     with pytest.raises(FileRefused, match="cut off"):
         pages.batch_rows(file, group, block_bytes=MEGABYTE, max_page_bytes=MEGABYTE)
     assert 16 * MEGABYTE <= file.most <= 64 * MEGABYTE
