@@ -1,0 +1,182 @@
+"""The two ways into `events`: new rows are copied, all others are staged and merged. What comes of them is the same."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from loader import cli, decode, staging, units
+from tests.support import Load, Query, event, quarantined, write_ndjson
+
+
+@pytest.fixture(autouse=True)
+def _small_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of a thousand rows takes several blocks and units."""
+    monkeypatch.setattr(decode, "BLOCK_BYTES", 32_768)
+    monkeypatch.setattr(units, "_UNIT_BYTES", 32_768)
+
+
+@pytest.fixture
+def copied(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows went straight into events, unit by unit."""
+    return _noted(monkeypatch, "copy_into_events")
+
+
+@pytest.fixture
+def staged(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows were staged, time by time."""
+    return _noted(monkeypatch, "stage")
+
+
+def _noted(monkeypatch: pytest.MonkeyPatch, name: str) -> list[int]:
+    rows: list[int] = []
+    original = getattr(staging, name)
+
+    def noting(connection: Any, frame: Any, contract: Any) -> Any:
+        rows.append(frame.height)
+        return original(connection, frame, contract)
+
+    monkeypatch.setattr(staging, name, noting)
+    return rows
+
+
+def test_new_rows_are_copied_straight_into_events(
+    load: Load, landing: Path, copied: list[int], staged: list[int]
+) -> None:
+    write_ndjson(landing / "a.ndjson", *(event() for _ in range(1_000)))
+    _, report = load()
+    assert report["inserted"] == sum(copied) == 1_000
+    assert len(copied) > 2
+    assert staged == []
+
+
+def test_only_rows_that_are_known_are_staged(load: Load, landing: Path, copied: list[int], staged: list[int]) -> None:
+    known = [event() for _ in range(200)]
+    write_ndjson(landing / "a.ndjson", *known)
+    load()
+    copied.clear()
+    write_ndjson(landing / "b.ndjson", *known[:99], *(event() for _ in range(900)), *known[100:])
+    _, report = load()
+    assert (report["inserted"], report["duplicates"]) == (900, 199)
+    assert (sum(copied), sum(staged)) == (900, 199)
+
+
+def test_a_few_rows_are_staged_and_merged(load: Load, landing: Path, copied: list[int], staged: list[int]) -> None:
+    write_ndjson(landing / "a.ndjson", *(event() for _ in range(99)))
+    load()
+    assert (copied, staged) == ([], [99])
+
+
+def test_a_file_that_is_all_known_is_only_compared(
+    load: Load, landing: Path, copied: list[int], staged: list[int]
+) -> None:
+    known = [event() for _ in range(1_000)]
+    write_ndjson(landing / "a.ndjson", *known)
+    load()
+    copied.clear()
+    changed = [one | {"user_id": "other"} if number in (3, 995) else one for number, one in enumerate(known)]
+    write_ndjson(landing / "b.ndjson", *changed)
+    _, report = load()
+    assert (report["inserted"], report["duplicates"], report["conflicts"]) == (0, 998, 2)
+    assert copied == []
+    assert sum(staged) == 1_000  # none of them twice
+    assert sorted(row["line"] for row in quarantined(landing)) == [4, 996]
+
+
+def test_a_new_row_at_the_end_of_a_file_that_was_all_known_is_inserted(load: Load, query: Query, landing: Path) -> None:
+    known = [event() for _ in range(1_000)]
+    write_ndjson(landing / "a.ndjson", *known)
+    load()
+    new = event()
+    write_ndjson(landing / "b.ndjson", *known, new, new, new | {"user_id": "other"})
+    _, report = load()
+    assert (report["inserted"], report["duplicates"], report["conflicts"]) == (1, 1_001, 1)
+    assert query(f"SELECT line FROM events WHERE event_id = '{new['event_id']}'") == [(1_001,)]
+
+
+def test_a_row_that_postgres_refuses_costs_no_other_row_of_its_unit(
+    load: Load, query: Query, landing: Path, copied: list[int]
+) -> None:
+    query("ALTER TABLE events ADD CHECK (user_id <> 'nobody')")
+    rows = [event(user_id="nobody" if number == 500 else "somebody") for number in range(1_000)]
+    write_ndjson(landing / "a.ndjson", *rows, *rows[498:503])
+    _, report = load()
+    assert (report["inserted"], report["duplicates"], report["rejected"]) == (999, 4, 2)
+    assert sorted(row["line"] for row in quarantined(landing)) == [501, 1_003]
+    assert sum(copied) > 500  # the other units went the quick way
+
+
+def test_what_a_trigger_makes_of_a_row_is_stored(load: Load, query: Query, landing: Path, copied: list[int]) -> None:
+    query(
+        "CREATE FUNCTION mark() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.user_id := 'seen'; RETURN NEW; END $$"
+    )
+    query("CREATE TRIGGER mark BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION mark()")
+    write_ndjson(landing / "a.ndjson", *(event() for _ in range(300)))
+    load()
+    assert copied
+    assert query("SELECT DISTINCT user_id FROM events") == [("seen",)]
+
+
+@pytest.fixture
+def role(database: str) -> Iterator[str]:
+    """The conninfo of a role that row-level security applies to."""
+    name = f"loader_test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'x'").format(sql.Identifier(name)))
+        for rights in ("ALL TABLES", "ALL SEQUENCES"):
+            grant = sql.SQL("GRANT ALL ON {} IN SCHEMA public TO {}")
+            connection.execute(grant.format(sql.SQL(rights), sql.Identifier(name)))
+    try:
+        yield make_conninfo(database, user=name, password="x")
+    finally:
+        with psycopg.connect(database, autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(name)))
+
+
+def test_under_row_level_security_rows_are_merged_and_its_policies_hold(
+    role: str, query: Query, landing: Path, copied: list[int]
+) -> None:
+    query("ALTER TABLE events ENABLE ROW LEVEL SECURITY")
+    query("CREATE POLICY reading ON events FOR SELECT USING (true)")
+    query("CREATE POLICY writing ON events FOR INSERT WITH CHECK (user_id <> 'nobody')")
+    write_ndjson(landing / "a.ndjson", *(event() for _ in range(300)))
+    assert cli.main(["run", "--quiet", "--settle", "0", "--landing", str(landing), "--database-url", role]) == 0
+    assert query("SELECT count(*) FROM events") == [(300,)]
+    assert copied == []
+
+
+@pytest.mark.parametrize("rows", [1, 300])
+def test_a_key_that_is_only_checked_at_commit_loads_nothing(
+    load: Load, query: Query, landing: Path, copied: list[int], rows: int
+) -> None:
+    query("ALTER TABLE events DROP CONSTRAINT events_pkey, ADD PRIMARY KEY (event_id) DEFERRABLE")
+    path = write_ndjson(landing / "a.ndjson", *(event() for _ in range(rows)))
+    code, _ = load()
+    assert (code, copied, path.exists()) == (1, [], True)
+    assert query("SELECT count(*) FROM events") == [(0,)]
+
+
+def test_rows_go_into_the_partitions_of_a_partitioned_table(
+    load: Load, query: Query, landing: Path, copied: list[int]
+) -> None:
+    query("DROP TABLE events")
+    query(
+        "CREATE TABLE events (event_id uuid PRIMARY KEY, event_time timestamptz NOT NULL, file_id bigint NOT NULL,"
+        " line bigint NOT NULL, event_name text NOT NULL, user_id text NOT NULL, properties jsonb NOT NULL)"
+        " PARTITION BY HASH (event_id)"
+    )
+    for number in range(2):
+        query(f"CREATE TABLE part_{number} PARTITION OF events FOR VALUES WITH (MODULUS 2, REMAINDER {number})")
+    rows = [event() for _ in range(300)]
+    write_ndjson(landing / "a.ndjson", *rows, *rows[:10])
+    _, report = load()
+    assert (report["inserted"], report["duplicates"]) == (300, 10)
+    assert copied
+    assert query("SELECT count(*) > 50 FROM part_0") == query("SELECT count(*) > 50 FROM part_1") == [(True,)]
