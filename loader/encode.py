@@ -19,16 +19,16 @@ from loader.contract import PROVENANCE, Contract, Kind
 _PIECE_ROWS = 8192
 
 
-def encode(frame: pl.DataFrame, contract: Contract) -> Generator[bytes]:
+def encode(frame: pl.DataFrame, contract: Contract, where: pl.Expr) -> Generator[bytes]:
     """Yield `frame`, as `units.in_merge_order` returns it, in the binary COPY format, its columns in COPY's order.
 
-    `frame` has rows. What is yielded comes in pieces, so that Postgres works on the first while the next is encoded.
+    Only rows for which `where` holds; `frame` itself has some. It comes in pieces, so that Postgres works on the first
+    while the next is encoded.
     """
-    rows = frame.select(*contract.columns, *PROVENANCE)
     kinds = {field.name: field.kind for field in contract.fields}
     encoder: Any = None
-    for piece in rows.iter_slices(_PIECE_ROWS):
-        table: Any = piece.to_arrow()
+    for piece in frame.iter_slices(_PIECE_ROWS):
+        table: Any = piece.filter(where).select(*contract.columns, *PROVENANCE).to_arrow()
         if encoder is None:
             encoder = ArrowToPostgresBinaryEncoder.new_with_encoders(table.schema, _encoders(table.schema, kinds))
             yield encoder.write_header()

@@ -118,21 +118,20 @@ class Merger:
         found = self._connection.execute(resources.sql("find_known"), {"keys": keys}, binary=True).fetchone()
         known = pl.Series(found[0] if found else [], dtype=pl.Int64)
         is_known = pl.int_range(pl.len()).is_in(known.implode())
-        marked = unit.with_columns(rest=pl.col("again") | is_known)
-        new, rest = marked.filter(~pl.col("rest")), marked.filter("rest")
-        if new.is_empty():
-            return rest
-        try:
-            with self._connection.transaction():
-                copied = staging.copy_into_events(self._connection, new, self._contract)
-        except psycopg.Error as error:
-            if not is_about_a_row(error):
-                raise
-            return unit
-        if copied != new.height:
-            raise AccountingError(f"{copied} of {new.height} rows were copied: does a trigger on events drop rows?")
-        self._inserted += copied
-        return rest
+        marked = unit.with_columns(is_new=~(pl.col("again") | is_known))
+        new = marked["is_new"].sum()
+        if new:
+            try:
+                with self._connection.transaction():
+                    copied = staging.copy_into_events(self._connection, marked, self._contract, pl.col("is_new"))
+            except psycopg.Error as error:
+                if not is_about_a_row(error):
+                    raise
+                return unit
+            if copied != new:
+                raise AccountingError(f"{copied} of {new} rows were copied: does a trigger on events drop rows?")
+            self._inserted += copied
+        return marked.filter(~pl.col("is_new"))
 
     def _merge_rows(self, places: pl.DataFrame) -> None:
         """Merge staged rows, by file and line; where Postgres refuses one, halve down to it and set it aside."""

@@ -5,6 +5,7 @@ The staging table is temporary: it lives and dies with its session, and nobody e
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
 import polars as pl
@@ -35,13 +36,13 @@ def clear(connection: Connection) -> None:
     connection.execute(resources.sql("clear_staging"))
 
 
-def copy_into_events(connection: Connection, rows: pl.DataFrame, contract: Contract) -> int:
-    """COPY rows (`in_merge_order`) straight into `events`; return how many Postgres says it stored.
+def copy_into_events(connection: Connection, rows: pl.DataFrame, contract: Contract, where: pl.Expr) -> int:
+    """COPY rows (`in_merge_order`) for which `where` holds straight into `events`; return how many Postgres stored.
 
     Raises:
         psycopg.Error: the database refuses; one row that it refuses is enough.
     """
-    return _copy(connection, "copy_events", rows, contract)
+    return _copy(connection, "copy_events", encode(rows, contract, where), contract)
 
 
 def stage(connection: Connection, rows: pl.DataFrame, contract: Contract) -> list[Refused]:
@@ -54,7 +55,7 @@ def stage(connection: Connection, rows: pl.DataFrame, contract: Contract) -> lis
     """
     try:
         with connection.transaction():  # a savepoint: a refused row must not cost the others
-            _copy(connection, "copy_staging", rows, contract)
+            _copy(connection, "copy_staging", encode(rows, contract, pl.lit(value=True)), contract)
     except psycopg.Error as error:
         if not is_about_a_row(error):
             raise
@@ -71,10 +72,10 @@ def refusal(error: psycopg.Error) -> Problem:
     return Problem("refused_by_postgres", error.diag.column_name, one_line(error))
 
 
-def _copy(connection: Connection, name: str, rows: pl.DataFrame, contract: Contract) -> int:
+def _copy(connection: Connection, name: str, encoded: Generator[bytes], contract: Contract) -> int:
     query = compose(name, columns=identifiers(contract.columns))
     with connection.cursor() as cursor:
-        with prefetched(encode(rows, contract)) as pieces, cursor.copy(query) as stream:
+        with prefetched(encoded) as pieces, cursor.copy(query) as stream:
             for piece in pieces:
                 stream.write(piece)
         return cursor.rowcount

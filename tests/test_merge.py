@@ -39,9 +39,9 @@ def _noted(monkeypatch: pytest.MonkeyPatch, name: str) -> list[int]:
     rows: list[int] = []
     original = getattr(staging, name)
 
-    def noting(connection: Any, frame: Any, contract: Any) -> Any:
-        rows.append(frame.height)
-        return original(connection, frame, contract)
+    def noting(connection: Any, frame: Any, contract: Any, *where: Any) -> Any:
+        rows.append(frame.filter(*where).height if where else frame.height)
+        return original(connection, frame, contract, *where)
 
     monkeypatch.setattr(staging, name, noting)
     return rows
