@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loader import __version__
+from loader.commands import watch
 from loader.commands.options import (
     EXIT_CODES,
     add_command,
@@ -103,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = add_command(commands, "postgres", _postgres, "keep the embedded PostgreSQL up and say how to reach it")
     add_config(serve)
+    watch.add(commands)
     return parser
 
 

@@ -76,7 +76,7 @@ def discover(landing: Path, *, settle: float, recursive: bool) -> list[LandingFi
         UsageError: the folder can't be read.
     """
     try:
-        found = list(_scan(landing, recursive=recursive))
+        found = list(scan(landing, recursive=recursive))
     except OSError as error:
         raise UsageError(f"landing folder {landing}: {error.strerror}") from error
     now = time.time_ns()
@@ -85,7 +85,12 @@ def discover(landing: Path, *, settle: float, recursive: bool) -> list[LandingFi
         time.sleep(settle)
         unready = {file.path for file in young if _look(file.path) != file}
         found = [file for file in found if file.path not in unready]
-    return sorted(found, key=lambda file: (file.mtime_ns, os.fsencode(file.path)))
+    return sorted(found, key=by_age)
+
+
+def by_age(file: LandingFile) -> tuple[int, bytes]:
+    """Sort key: oldest first, then by name."""
+    return file.mtime_ns, os.fsencode(file.path)
 
 
 def named(path: Path, landing: Path) -> LandingFile:
@@ -104,7 +109,12 @@ def named(path: Path, landing: Path) -> LandingFile:
     return file._replace(in_landing=path.parent.resolve() == landing.resolve())
 
 
-def _scan(folder: Path, *, recursive: bool) -> Iterator[LandingFile]:
+def scan(folder: Path, *, recursive: bool) -> Iterator[LandingFile]:
+    """Yield the files of the landing folder by their names, be they ready or not.
+
+    Raises:
+        OSError: the folder can't be read.
+    """
     folders = [folder]  # no recursion: folders may be nested deeper than Python's stack is
     while folders:
         place = folders.pop()

@@ -33,7 +33,7 @@ _PUBLISHED = re.compile(rf"\.([0-9a-f]{{8}})(?:\.[0-9]+)?\.([0-9]{{1,18}}){re.es
 _MODE = 0o600
 # Rejects are kept in memory up to here, so that a load of many files doesn't hold as many open.
 _BUFFER_BYTES = 1 << 20
-# Folders whose own name this process has made durable.
+# Folders whose own name this run has made durable.
 _DURABLE: set[Path] = set()
 
 
@@ -240,7 +240,8 @@ def _temporary_file(folder: Path, name: str, digest: bytes) -> tuple[Path, IO[by
 
 
 def sweep(folder: Path) -> None:
-    """Remove temporary files of loaders that died; those in use are locked by their owners."""
+    """Begin a run: remove temporary files of loaders that died; those in use are locked by their owners."""
+    _DURABLE.clear()  # The folder may have been removed and made again since the last run of this process.
     if not folder.is_dir():
         return
     for path in folder.glob(f".*{_TEMPORARY}"):

@@ -46,7 +46,7 @@ class RunReport:
         """Return the report as one JSON object."""
         totals = self.totals
         return {
-            "files": [_file(outcome) for outcome in self.outcomes],
+            "files": [file_as_json(outcome) for outcome in self.outcomes],
             "read": totals.read,
             "inserted": totals.inserted,
             "duplicates": totals.duplicates,
@@ -68,7 +68,8 @@ class RunReport:
         )
 
 
-def _file(outcome: FileOutcome) -> dict[str, Any]:
+def file_as_json(outcome: FileOutcome) -> dict[str, Any]:
+    """Return what became of a file as a JSON object."""
     counts = outcome.counts
     return {
         "name": outcome.name,

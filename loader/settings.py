@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 CONFIG_FILE = "loader.toml"
 _PREFIX = "LOADER_"
+_A_DAY = 86_400
 _PG_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
 
 
@@ -52,6 +53,8 @@ class Settings(NamedTuple):
     max_line_bytes: int = 16 << 20
     contracts: Path | None = None
     embedded: Path = Path(".loader")
+    scan_seconds: float = 30.0
+    poll: bool = False
 
     @property
     def budget(self) -> Budget:
@@ -94,6 +97,7 @@ def _check_ranges(settings: Settings) -> None:
     _check(settings.jobs >= 1, "jobs", "must be at least 1")
     _check(settings.max_rejects is None or settings.max_rejects >= 0, "max_rejects", "must not be negative")
     _check(ratio is None or 0 <= ratio <= 1, "max_reject_ratio", "must lie between 0 and 1")
+    _check(0 < settings.scan_seconds <= _A_DAY, "scan_seconds", "must be above 0 and at most a day, 86400")
     _check(settings.max_line_bytes >= 1024, "max_line_bytes", "must be at least 1024")  # noqa: PLR2004
 
 
@@ -150,4 +154,6 @@ _KINDS: dict[str, Any] = {
     "max_line_bytes": int,
     "contracts": Path,
     "embedded": Path,
+    "scan_seconds": float,
+    "poll": bool,
 }

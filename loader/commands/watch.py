@@ -1,0 +1,85 @@
+"""`loader watch`: load what comes into the landing folder, until told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from loader import __version__
+from loader.commands.options import (
+    add_command,
+    add_database,
+    add_landing,
+    add_limits,
+    add_output,
+    settings_of,
+    which_database,
+)
+
+if TYPE_CHECKING:
+    from loader.model import FileOutcome
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    watch = add_command(commands, "watch", _watch, "load what comes into the landing folder, until told to stop")
+    add_landing(watch)
+    add_database(watch)
+    watch.add_argument("--settle", type=float, metavar="SECONDS", help="leave files alone that changed within (2)")
+    watch.add_argument("--recursive", action="store_true", default=None, help="look below the landing folder too")
+    watch.add_argument("--jobs", type=int, metavar="N", help="files to load at the same time (1)")
+    watch.add_argument(
+        "--scan-seconds", type=float, metavar="N", help="look at the folder this often, events or not (30)"
+    )
+    watch.add_argument(
+        "--poll", action="store_true", default=None, help="look every second, for a file system without events (NFS)"
+    )
+    add_limits(watch)
+    add_output(watch)
+
+
+def _watch(options: argparse.Namespace) -> int:
+    settings = settings_of(options)
+    if not options.quiet:
+        print(f"loader {__version__}: {which_database(settings)}", file=sys.stderr)
+    import json
+
+    from loader.conninfo import redact
+    from loader.names import printable
+    from loader.operate.watch import watch
+    from loader.progress import PlainView
+    from loader.report import file_as_json
+    from loader.run import Watcher
+
+    view = PlainView(sys.stderr, quiet=options.quiet)
+
+    def finished(outcome: FileOutcome) -> None:
+        is_trouble = bool(outcome.error_code or outcome.counts.quarantined)
+        (view.say if is_trouble else view.notify)(_line(outcome))
+        if options.json:
+            print(json.dumps(file_as_json(outcome)), flush=True)
+
+    watch(
+        settings,
+        Watcher(view.notify, lambda _files, _size: None, lambda _size, _rows, _rejected: None, finished),
+        say=lambda line: view.say(printable(redact(f"loader: {line}"))),
+        is_ready=lambda: view.notify(f"watching {printable(str(settings.landing))}"),
+    )
+    view.notify("stopped; no file was in hand")
+    return 0
+
+
+def _line(outcome: FileOutcome) -> str:
+    """Say what became of a file: all that `loader run` says of it in its table and above that."""
+    from loader.model import Status
+    from loader.report import explain
+
+    head = f"{outcome.name}: {outcome.status}"
+    remark = (explain(outcome) or "").removeprefix(f"{head}: ")
+    parts = [remark] if remark else []
+    if outcome.status is Status.LOADED:
+        counts = outcome.counts
+        where = f"{counts.inserted:,} inserted, {counts.duplicates:,} duplicates, {counts.conflicts:,} conflicts"
+        parts.insert(0, f"{counts.read:,} rows: {where}, {counts.rejected:,} rejected; {outcome.seconds:.2f} s")
+    return f"{head}: {'; '.join(parts)}"
