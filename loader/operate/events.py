@@ -9,6 +9,7 @@ from pathlib import Path
 
 from watchdog.events import (
     DirCreatedEvent,
+    DirDeletedEvent,
     DirMovedEvent,
     FileClosedEvent,
     FileCreatedEvent,
@@ -19,14 +20,15 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
-# None that a scan itself causes (a folder or file is opened), or it would wake itself for ever; nor every write of a
-# slow producer: a file that was seen young is looked at again anyway.
+# None that a scan itself causes (a folder is opened), or it would wake itself for ever; nor each write of a slow
+# producer: a file that was seen young is looked at again anyway.
 _KINDS: list[type[FileSystemEvent]] = [
     FileCreatedEvent,
     FileMovedEvent,
     FileClosedEvent,
     DirCreatedEvent,
     DirMovedEvent,
+    DirDeletedEvent,  # the folder itself, too
 ]
 
 
