@@ -58,11 +58,31 @@ _SUFFIXES = {
 }
 
 
+class LeftAlone(NamedTuple):
+    """An entry that is not loaded, and why: a stable code, and words for it."""
+
+    path: Path
+    code: str
+    reason: str
+
+
 def suffix(name: str) -> str | None:
     """Return the suffix by which `name` is known as an input file, or None."""
-    if name.startswith(".") or name.endswith(_TEMPORARY_SUFFIXES):
-        return None
-    return next((known for known in _SUFFIXES if name.endswith(known)), None)
+    known, _, _ = _judge_name(name)
+    return known
+
+
+def _judge_name(name: str) -> tuple[str | None, str, str]:
+    """Return the suffix of an input file; or None, with a code and the reason why `name` is none."""
+    if name.startswith("."):
+        return None, "hidden_name", "its name starts with a dot"
+    for temporary in _TEMPORARY_SUFFIXES:
+        if name.endswith(temporary):
+            return None, "temporary_name", f"its name ends in {temporary}, as of a file that is still being written"
+    for known in _SUFFIXES:
+        if name.endswith(known):
+            return known, "", ""
+    return None, "unknown_suffix", f"its name ends in none of {', '.join(_SUFFIXES)}"
 
 
 def discover(landing: Path, *, settle: float, recursive: bool) -> list[LandingFile]:
@@ -80,7 +100,7 @@ def discover(landing: Path, *, settle: float, recursive: bool) -> list[LandingFi
     except OSError as error:
         raise UsageError(f"landing folder {landing}: {error.strerror}") from error
     now = time.time_ns()
-    young = [file for file in found if not 0 <= settle * 1e9 <= now - file.mtime_ns]
+    young = [file for file in found if not is_settled(file, settle=settle, now=now)]
     if young:
         time.sleep(settle)
         unready = {file.path for file in young if _look(file.path) != file}
@@ -93,16 +113,20 @@ def by_age(file: LandingFile) -> tuple[int, bytes]:
     return file.mtime_ns, os.fsencode(file.path)
 
 
+def is_settled(file: LandingFile, *, settle: float, now: int) -> bool:
+    """Say whether the file is still by the clock at `now` (ns); where it isn't, a second look decides."""
+    return 0 <= settle * 1e9 <= now - file.mtime_ns
+
+
 def named(path: Path, landing: Path) -> LandingFile:
     """Return the file that the user named, wherever it is; what isn't there or no file, opening it will tell.
 
     Raises:
         UsageError: its name doesn't say what it holds.
     """
-    known = suffix(path.name)
+    known, _, reason = _judge_name(path.name)
     if known is None:
-        endings = ", ".join(_SUFFIXES)
-        raise UsageError(f"{path}: a file's name must end in one of {endings}, and not start with a dot")
+        raise UsageError(f"{path}: {reason}")
     file = _look(path)
     if file is None:
         return LandingFile(path, *_SUFFIXES[known], size=0, mtime_ns=0, inode=(0, 0), in_landing=False)
@@ -111,6 +135,15 @@ def named(path: Path, landing: Path) -> LandingFile:
 
 def scan(folder: Path, *, recursive: bool) -> Iterator[LandingFile]:
     """Yield the files of the landing folder by their names, be they ready or not.
+
+    Raises:
+        OSError: the folder can't be read.
+    """
+    return (found for found in survey(folder, recursive=recursive) if isinstance(found, LandingFile))
+
+
+def survey(folder: Path, *, recursive: bool) -> Iterator[LandingFile | LeftAlone]:
+    """Yield the files of the landing folder, and what else is there but folders, each with the reason.
 
     Raises:
         OSError: the folder can't be read.
@@ -127,25 +160,40 @@ def scan(folder: Path, *, recursive: bool) -> Iterator[LandingFile]:
         with entries:
             for entry in entries:
                 is_ours = place is folder and entry.name in (ARCHIVE, QUARANTINE)
-                if recursive and not is_ours and entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+                if not _is_folder(entry):
+                    yield inspect(Path(entry.path))
+                elif recursive and not is_ours and not entry.name.startswith("."):
                     folders.append(Path(entry.path))
-                elif suffix(entry.name) is not None and (file := _look(Path(entry.path))) is not None:
-                    yield file
 
 
-def _look(path: Path) -> LandingFile | None:
-    """Describe `path` as it is now; None where it is gone or no regular file."""
-    known = suffix(path.name)
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    with suppress(OSError):
+        return entry.is_dir(follow_symlinks=False)
+    return False
+
+
+def inspect(path: Path) -> LandingFile | LeftAlone:
+    """Describe the file at `path` as it is now, or say why it is none that is loaded."""
+    known, code, reason = _judge_name(path.name)
+    if known is None:
+        return LeftAlone(path, code, reason)
     try:
         status = os.lstat(path)
-    except OSError:
-        return None  # Another loader may have taken it since the folder was listed.
-    if known is None or not stat.S_ISREG(status.st_mode):
-        return None
+    except OSError as error:  # Another loader may have taken it since the folder was listed.
+        return LeftAlone(path, "file_vanished", f"it can't be looked at: {error.strerror}")
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a symlink, which is never followed" if stat.S_ISLNK(status.st_mode) else "not a regular file"
+        return LeftAlone(path, "not_a_file", f"it is {kind}")
     file_format, compression = _SUFFIXES[known]
     return LandingFile(
         path, file_format, compression, status.st_size, status.st_mtime_ns, (status.st_dev, status.st_ino)
     )
+
+
+def _look(path: Path) -> LandingFile | None:
+    """Describe `path` as it is now; None where it is gone or no regular file."""
+    found = inspect(path)
+    return found if isinstance(found, LandingFile) else None
 
 
 @contextmanager
