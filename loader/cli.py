@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from loader import __version__
 from loader.commands import watch
+from loader.commands import status
 from loader.commands.options import (
     EXIT_CODES,
     add_command,
@@ -105,6 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     serve = add_command(commands, "postgres", _postgres, "keep the embedded PostgreSQL up and say how to reach it")
     add_config(serve)
     watch.add(commands)
+
+    status.add(commands)
     return parser
 
 

@@ -1,0 +1,49 @@
+"""`loader status`: what waits, what is in hand, what came last."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from loader.commands.options import add_command, add_database, add_landing, settings_of, which_database
+
+_EXIT_CODES = """\
+exit codes:
+  0  all could be looked at
+  1  the database is down; what the folders tell is shown
+  2  wrong usage
+"""
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    parser = add_command(commands, "status", _status, "say what waits, what is being loaded, and what came last")
+    parser.epilog = _EXIT_CODES
+    add_landing(parser)
+    add_database(parser)
+    parser.add_argument("--settle", type=float, metavar="SECONDS", help="files that changed within are not ready (2)")
+    parser.add_argument("--recursive", action="store_true", default=None, help="look below the landing folder too")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def _status(options: argparse.Namespace) -> int:
+    from datetime import UTC, datetime
+
+    from loader.names import printable
+    from loader.operate.status import look
+    from loader.operate.status_text import lines
+
+    settings = settings_of(options)
+    status = look(settings)
+    if options.json:
+        import json
+
+        print(json.dumps(status.as_json()))
+    else:
+        database = printable(which_database(settings))
+        print("\n".join([f"{'database':<12}{database}", *lines(status, now=datetime.now(UTC))]))
+    if status.error is not None:
+        print(printable(f"loader: {status.error}"), file=sys.stderr)
+        return 1
+    return 0
