@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from loader import __version__
 from loader.commands import watch
 from loader.commands import status
+from loader.commands import history, status
 from loader.commands.options import (
     EXIT_CODES,
     add_command,
@@ -108,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     watch.add(commands)
 
     status.add(commands)
+    history.add(commands)
     return parser
 
 
