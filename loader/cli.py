@@ -13,6 +13,7 @@ from loader import __version__
 from loader.commands import watch
 from loader.commands import status
 from loader.commands import history, status
+from loader.commands import explain, history, status
 from loader.commands.options import (
     EXIT_CODES,
     add_command,
@@ -110,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
 
     status.add(commands)
     history.add(commands)
+    explain.add(commands)
     return parser
 
 

@@ -1,0 +1,73 @@
+"""`loader explain`: where an event came from, or how a file stands."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+from loader.commands.options import add_command, add_database, add_landing, settings_of
+
+if TYPE_CHECKING:
+    from loader.settings import Settings
+
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_EXIT_CODES = """\
+exit codes:
+  0  explained
+  1  unknown, or the database is down; what the folders tell is shown
+  2  wrong usage
+"""
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    parser = add_command(commands, "explain", _explain, "say where an event came from, or how a file stands and why")
+    parser.epilog = _EXIT_CODES
+    parser.add_argument(
+        "target", metavar="EVENT_ID|FILE", help="an event_id; or a file's path, name, or first digits of its SHA-256"
+    )
+    add_landing(parser)
+    add_database(parser)
+    parser.add_argument("--settle", type=float, metavar="SECONDS", help="files that changed within are not ready (2)")
+    parser.add_argument("--recursive", action="store_true", default=None, help="look below the landing folder too")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def _explain(options: argparse.Namespace) -> int:
+    settings = settings_of(options)
+    if _UUID.fullmatch(options.target):
+        return _explain_event(settings, options.target, as_json=options.json)
+    return _explain_file(settings, options.target, as_json=options.json)
+
+
+def _explain_event(settings: Settings, target: str, *, as_json: bool) -> int:
+    from uuid import UUID
+
+    from loader.operate import explain_event_text
+    from loader.operate.explain_event import explain_event
+
+    found = explain_event(settings, UUID(target), notify=lambda line: print(line, file=sys.stderr))
+    if as_json:
+        print(explain_event_text.as_json(found).decode())
+    else:
+        print("\n".join(explain_event_text.lines(found)))
+    return 0 if explain_event_text.status(found) != "unknown" else 1
+
+
+def _explain_file(settings: Settings, target: str, *, as_json: bool) -> int:
+    from loader.names import printable
+    from loader.operate import explain_file_text
+    from loader.operate.explain_file import explain_file
+
+    found = explain_file(settings, target)
+    if as_json:
+        import json
+
+        print(json.dumps(explain_file_text.as_json(found)))
+    else:
+        print("\n".join(explain_file_text.lines(found)))
+    if found.error is not None:
+        print(printable(f"loader: {found.error}"), file=sys.stderr)
+    return 0 if found.is_known and found.error is None else 1
