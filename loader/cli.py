@@ -14,6 +14,7 @@ from loader.commands import watch
 from loader.commands import status
 from loader.commands import history, status
 from loader.commands import explain, history, status
+from loader.commands import report as report_command
 from loader.commands.options import (
     EXIT_CODES,
     add_command,
@@ -112,6 +113,8 @@ def _parser() -> argparse.ArgumentParser:
     status.add(commands)
     history.add(commands)
     explain.add(commands)
+
+    report_command.add(commands)
     return parser
 
 

@@ -30,3 +30,8 @@ def bundled(folder: str) -> Path:
 def sql(name: str) -> bytes:
     """Return the text of `sql/<name>.sql` as bytes, which psycopg takes as a query."""
     return (bundled("sql") / f"{name}.sql").read_bytes()
+
+
+def asset(name: str) -> str:
+    """Return the text of a file in `loader/operate/assets/`."""
+    return (_PACKAGE / "operate" / "assets" / name).read_text(encoding="utf-8")
