@@ -21,6 +21,8 @@ from psycopg.conninfo import make_conninfo
 
 from loader import cli, embedded, migrate
 from loader.database import connected
+from loader.operate import page
+from tests.pages import Page
 from tests.support import Report
 
 SERVER = os.environ.pop("DATABASE_URL", None)
@@ -120,5 +122,28 @@ def query(database: str) -> Callable[..., list[tuple[Any, ...]]]:
         with psycopg.connect(database, autocommit=True) as connection:
             cursor = connection.execute(statement.encode(), parameters)
             return cursor.fetchall() if cursor.description else []
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def charting_library() -> str:
+    """The JavaScript of `loader report`, which takes seconds to make; skips where its extra is not installed."""
+    pytest.importorskip("vl_convert")
+    return page.charting_library()
+
+
+@pytest.fixture
+def report(
+    database: str, landing: Path, tmp_path: Path, charting_library: str, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Page]:
+    """`loader report` on the test's landing folder and database; the page is in `page.html`."""
+    monkeypatch.setattr(page, "charting_library", lambda: charting_library)
+
+    def run(*arguments: str) -> Page:
+        output = tmp_path / "page.html"
+        where = ["--landing", str(landing), "--database-url", database]
+        assert cli.main(["report", "-o", str(output), *where, *arguments]) == 0
+        return Page(output.read_text())
 
     return run

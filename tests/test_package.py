@@ -66,6 +66,9 @@ def test_the_wheel_carries_contract_and_sql_and_runs_from_anywhere(tmp_path: Pat
     }
     assert {name for name in shipped if name.startswith("loader/_bundled/")} == due
     assert "loader/py.typed" in shipped
+    assets = {f"{path.relative_to(ROOT)}" for path in (ROOT / "loader" / "operate" / "assets").iterdir()}
+    assert assets
+    assert assets <= shipped
     assert not [name for name in shipped if name.startswith(("landing/", "tests/"))]
 
     venv.create(tmp_path / "venv", with_pip=False)

@@ -31,7 +31,8 @@ def charting_library() -> str:
         import vl_convert
     except ImportError as error:
         raise UsageError("the report needs a charting library: pip install 'loader[report]'") from error
-    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    library: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    return library
 
 
 def render(data: PageData | None, quarantine: Quarantine, *, database: str, days: int, library: str) -> str:

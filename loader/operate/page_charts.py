@@ -12,7 +12,7 @@ from datetime import date
 from typing import Any
 
 from loader.operate.page_data import LATENESS_BOUNDS, SIZE_BOUNDS, CodeDay, Day, EventName, File, LatenessBin, SizeBin
-from loader.operate.page_words import lateness_bins, name, size_bins
+from loader.operate.page_words import lateness_bins, moment, name, size_bins
 
 Spec = dict[str, Any]
 
@@ -27,13 +27,22 @@ _OUTCOMES = {
 }
 # 1,200,000 as 1.2M; "format" would give all labels of an axis one prefix, as in 0.1k.
 _SHORT = {"labelExpr": "format(datum.value, '~s')"}
+_DAYS = {
+    "labelExpr": "utcFormat(toDate(datum.value), '%b %-d')",
+    "labelAngle": 0,
+    "labelOverlap": "greedy",
+    "labelSeparation": 8,
+    "ticks": False,
+}
+# Rates go up and down by factors.
+_RATES = [factor * 10**power for power in range(8) for factor in (1, 3)]
 _PALETTE = [f"--code-{number}" for number in range(1, CODES_SHOWN + 1)]
 
 
 def rows_a_day(days: Sequence[Day], outcomes: Sequence[str] = tuple(_OUTCOMES)) -> Spec:
     """Rows by day and outcome, stacked."""
     values = [
-        {"day": _day(row.day), "outcome": outcome, "rows": getattr(row, outcome), "order": order}
+        {"day": f"{row.day}", "outcome": outcome, "rows": getattr(row, outcome), "order": order}
         for row in days
         for order, outcome in enumerate(outcomes)
     ]
@@ -52,7 +61,7 @@ def rejects_by_code(codes: Sequence[CodeDay], days: Sequence[Day]) -> Spec:
         rows[row.day, row.code if row.code in shown else _OTHER] += row.rows
     values: list[Spec] = [
         {
-            "day": _day(day),
+            "day": f"{day}",
             "code": name(code),
             "rows": count,
             "order": shown.index(code) if code in shown else len(shown),
@@ -61,7 +70,7 @@ def rejects_by_code(codes: Sequence[CodeDay], days: Sequence[Day]) -> Spec:
     ]
     # Days without a reject keep their place on the axis.
     values += [
-        {"day": _day(row.day), "code": name(shown[0]) if shown else _OTHER, "rows": 0, "order": 0} for row in days
+        {"day": f"{row.day}", "code": name(shown[0]) if shown else _OTHER, "rows": 0, "order": 0} for row in days
     ]
     domain = [*map(name, shown), *([_OTHER] if len(totals) > len(shown) else [])]
     return _stacked(values, "code", {"domain": domain, "range": [*_PALETTE[: len(shown)], "--code-other"]})
@@ -72,6 +81,7 @@ def throughput(files: Sequence[File], days: Sequence[Day]) -> Spec:
     dots = [
         {
             "time": file.finished_at.isoformat(),
+            "loaded": moment(file.finished_at),
             "file": name(file.name),
             "rows": file.read,
             "rate": rate(file.read, file.seconds),
@@ -81,17 +91,22 @@ def throughput(files: Sequence[File], days: Sequence[Day]) -> Spec:
     ]
     line = [
         # A day's point stands at its noon.
-        {"time": f"{row.day}T12:00:00Z", "rate": rate(row.read, row.busy_seconds), "rows": row.read}
+        {
+            "time": f"{row.day}T12:00:00Z",
+            "loaded": f"{row.day}",
+            "rows": row.read,
+            "rate": rate(row.read, row.busy_seconds),
+        }
         for row in days
         if rate(row.read, row.busy_seconds)
     ]
     tooltip = [
         {"field": "file"},
-        {"field": "time", "type": "temporal", "title": "loaded", "format": "%b %-d, %H:%M"},
+        {"field": "loaded", "type": "nominal"},
         {"field": "rows", "format": ","},
         {"field": "rate", "title": "rows/s", "format": ",.0f"},
     ]
-    domain = [_day(days[0].day), f"{days[-1].day}T23:59:59Z"]
+    domain = [f"{days[0].day}T00:00:00Z", f"{days[-1].day}T23:59:59Z"]
     x = {
         "field": "time",
         "type": "temporal",
@@ -104,7 +119,7 @@ def throughput(files: Sequence[File], days: Sequence[Day]) -> Spec:
         "type": "quantitative",
         "title": "rows a second",
         "scale": {"type": "log"},
-        "axis": _SHORT | {"tickCount": 5},
+        "axis": _SHORT | {"values": _RATES},
     }
     size = {"field": "rows", "type": "quantitative", "legend": None, "scale": {"type": "sqrt", "range": [12, 220]}}
     return _chart(
@@ -154,15 +169,9 @@ def rate(rows: int, seconds: float) -> float:
 def _stacked(values: list[Spec], field: str, colours: Spec) -> Spec:
     return _chart(
         data={"values": values},
-        mark={"type": "bar", "tooltip": True},
+        mark={"type": "bar"},
         encoding={
-            "x": {
-                "field": "day",
-                "type": "temporal",
-                "timeUnit": "utcyearmonthdate",
-                "title": None,
-                "axis": {"format": "%b %-d", "grid": False},
-            },
+            "x": {"field": "day", "type": "ordinal", "title": None, "sort": None, "axis": _DAYS},
             "y": {
                 "field": "rows",
                 "type": "quantitative",
@@ -173,13 +182,7 @@ def _stacked(values: list[Spec], field: str, colours: Spec) -> Spec:
             "color": {"field": field, "type": "nominal", "scale": colours, "title": None},
             "order": {"field": "order", "type": "quantitative"},
             "tooltip": [
-                {
-                    "field": "day",
-                    "type": "temporal",
-                    "timeUnit": "utcyearmonthdate",
-                    "title": "day",
-                    "format": "%a, %b %-d %Y",
-                },
+                {"field": "day", "type": "nominal"},
                 {"field": field, "type": "nominal"},
                 {"field": "rows", "type": "quantitative", "aggregate": "sum", "format": ","},
             ],
@@ -213,7 +216,3 @@ def _chart(**parts: Any) -> Spec:
         "autosize": {"type": "fit-x", "contains": "padding"},
         **parts,
     }
-
-
-def _day(day: date) -> str:
-    return f"{day}T00:00:00Z"

@@ -30,8 +30,8 @@ def share(part: int, whole: int) -> str:
         return ""
     percent = 100 * part / whole
     if part and percent < 0.01:  # noqa: PLR2004 # what two digits can show
-        return "< 0.01 %"
-    return f"{percent:.2f} %"
+        return "under 0.01%"
+    return f"{percent:.2f}%"
 
 
 def size(value: float) -> str:
@@ -47,8 +47,7 @@ def duration(seconds: float) -> str:
     """Return seconds in their largest unit: 3.5 h."""
     for step, unit in _STEPS:
         if abs(seconds) >= step:
-            value = seconds / step
-            return f"{value:.0f} {unit}" if abs(value) >= 10 or value == int(value) else f"{value:.1f} {unit}"  # noqa: PLR2004
+            return f"{seconds / step:.2g} {unit}" if abs(seconds) < 10 * step else f"{seconds / step:,.0f} {unit}"
     return f"{seconds:.0f} s" if seconds == int(seconds) else f"{seconds:.2f} s"
 
 
