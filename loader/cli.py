@@ -10,10 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loader import __version__
-from loader.commands import watch
-from loader.commands import status
-from loader.commands import history, status
-from loader.commands import explain, history, status
+from loader.commands import explain, history, status, watch
 from loader.commands import report as report_command
 from loader.commands.options import (
     EXIT_CODES,
