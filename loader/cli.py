@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loader import __version__
-from loader.commands import explain, history, status, watch
+from loader.commands import completion, explain, history, init, status, watch
 from loader.commands import report as report_command
 from loader.commands.options import (
     EXIT_CODES,
@@ -38,10 +38,10 @@ _PREVIEW_ROWS = 10
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code."""
-    parser = _parser()
-    options, rest = parser.parse_known_args(arguments)
+    root = parser()
+    options, rest = root.parse_known_args(arguments)
     if rest and options.command is not _psql:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        root.error(f"unrecognized arguments: {' '.join(rest)}")
     options.rest = rest
     if threading.current_thread() is threading.main_thread():
         # As Ctrl-C: what is in hand is rolled back, and an embedded server doesn't stay behind.
@@ -59,17 +59,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    root = argparse.ArgumentParser(
         prog="loader",
         description="Load files of events into PostgreSQL, every row accounted for.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"loader {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    root.add_argument("--version", action="version", version=f"loader {__version__}")
+    commands = root.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    run = add_command(commands, "run", _run, "load what is ready in the landing folder, once (for cron)")
+    run = add_command(
+        commands,
+        "run",
+        _run,
+        "load what is ready in the landing folder, once (for cron)",
+        examples=[
+            "loader run",
+            "loader run --jobs 4 --max-reject-ratio 0.01",
+            "loader run --json late/events.ndjson.gz",
+            "*/5 * * * *  cd /srv/events && loader run --quiet   # in a crontab",
+        ],
+    )
     run.add_argument("files", nargs="*", type=Path, metavar="FILE", help="load just these files")
     add_landing(run)
     add_database(run)
@@ -79,15 +91,36 @@ def _parser() -> argparse.ArgumentParser:
     add_limits(run)
     add_output(run)
 
-    check = add_command(commands, "validate", _validate, "check files against the contract; no database, nothing moves")
+    check = add_command(
+        commands,
+        "validate",
+        _validate,
+        "check files against the contract; no database, nothing moves",
+        examples=["loader validate events.ndjson", "loader validate --json --contracts contracts *.parquet"],
+    )
     check.add_argument("files", nargs="+", type=Path, metavar="FILE")
     add_limits(check)
     add_output(check)
 
-    migrate = add_command(commands, "migrate", _migrate, "bring the database's schema up to date (run does it too)")
+    migrate = add_command(
+        commands,
+        "migrate",
+        _migrate,
+        "bring the database's schema up to date (run does it too)",
+        examples=["loader migrate --database-url postgresql://owner@db.example/analytics"],
+    )
     add_database(migrate)
 
-    simulate = add_command(commands, "simulate", _simulate, "write synthetic events into the landing folder")
+    simulate = add_command(
+        commands,
+        "simulate",
+        _simulate,
+        "write synthetic events into the landing folder",
+        examples=[
+            "loader simulate --events 1000000 --bad-rate 0.01 --dup-rate 0.01",
+            "loader simulate --format parquet --files 10 --seed 7",
+        ],
+    )
     add_landing(simulate)
     simulate.add_argument("--events", type=int, default=10_000, metavar="N", help="rows to write (10000)")
     simulate.add_argument("--seed", type=int, default=0, metavar="S", help="same seed, same bytes (0)")
@@ -99,12 +132,24 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("--files", type=int, default=1, metavar="K", help="files to spread them over (1)")
 
     psql = add_command(
-        commands, "psql", _psql, "open psql on the database; other options are its own, such as -c 'SELECT 1'"
+        commands,
+        "psql",
+        _psql,
+        "open psql on the database; other options are its own, such as -c 'SELECT 1'",
+        examples=["loader psql -c 'SELECT count(*) FROM events'"],
     )
     add_database(psql)
 
-    serve = add_command(commands, "postgres", _postgres, "keep the embedded PostgreSQL up and say how to reach it")
+    serve = add_command(
+        commands,
+        "postgres",
+        _postgres,
+        "keep the embedded PostgreSQL up and say how to reach it",
+        examples=["loader postgres"],
+    )
     add_config(serve)
+    init.add(commands)
+    completion.add(commands)
     watch.add(commands)
 
     status.add(commands)
@@ -112,7 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     explain.add(commands)
 
     report_command.add(commands)
-    return parser
+    return root
 
 
 def _run(options: argparse.Namespace) -> int:

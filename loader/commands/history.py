@@ -26,7 +26,16 @@ exit codes:
 
 def add(commands: Any) -> None:
     """Add the command."""
-    parser = add_command(commands, "history", _history, "list what became of each file, newest first")
+    parser = add_command(
+        commands,
+        "history",
+        _history,
+        "list what became of each file, newest first",
+        examples=[
+            "loader history --since 7d --status refused",
+            "loader history --name 'events-*.ndjson' --csv > history.csv",
+        ],
+    )
     parser.epilog = _EXIT_CODES
     parser.add_argument("--since", metavar="TIME", help="30m, 12h, 7d or 2w ago, or a date or time of ISO 8601 (UTC)")
     parser.add_argument("--until", metavar="TIME", help="the same; a day is included")

@@ -6,7 +6,7 @@ Light: imported by every command.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,16 @@ exit codes:
 
 
 def add_command(
-    commands: Any, name: str, command: Callable[[argparse.Namespace], int], text: str
+    commands: Any, name: str, command: Callable[[argparse.Namespace], int], text: str, *, examples: Sequence[str] = ()
 ) -> argparse.ArgumentParser:
     """Add a command that `command` runs; return its parser."""
+    shown = "".join(f"  {line}\n" for example in examples for line in example.splitlines())
     parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=text, description=text, epilog=EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog=f"examples:\n{shown}\n{EXIT_CODES}" if examples else EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(command=command)
     return parser

@@ -16,7 +16,16 @@ _MOST_DAYS = 3660
 
 def add(commands: Any) -> None:
     """Add the command."""
-    parser = add_command(commands, "report", _report, "write an HTML page of what was loaded and what was not")
+    parser = add_command(
+        commands,
+        "report",
+        _report,
+        "write an HTML page of what was loaded and what was not",
+        examples=[
+            "loader report -o report.html",
+            "loader report --days 90",
+        ],
+    )
     parser.add_argument("-o", "--output", type=Path, default=_OUTPUT, metavar="FILE", help=f"({_OUTPUT})")
     parser.add_argument("--days", type=int, default=30, metavar="N", help="how far back, today included (30)")
     add_landing(parser)

@@ -18,7 +18,16 @@ exit codes:
 
 def add(commands: Any) -> None:
     """Add the command."""
-    parser = add_command(commands, "status", _status, "say what waits, what is being loaded, and what came last")
+    parser = add_command(
+        commands,
+        "status",
+        _status,
+        "say what waits, what is being loaded, and what came last",
+        examples=[
+            "loader status",
+            "loader status --json",
+        ],
+    )
     parser.epilog = _EXIT_CODES
     add_landing(parser)
     add_database(parser)

@@ -23,7 +23,17 @@ if TYPE_CHECKING:
 
 def add(commands: Any) -> None:
     """Add the command."""
-    watch = add_command(commands, "watch", _watch, "load what comes into the landing folder, until told to stop")
+    watch = add_command(
+        commands,
+        "watch",
+        _watch,
+        "load what comes into the landing folder, until told to stop",
+        examples=[
+            "loader watch",
+            "loader watch --jobs 2 --scan-seconds 60",
+            "loader watch --poll --landing /mnt/nfs/landing",
+        ],
+    )
     add_landing(watch)
     add_database(watch)
     watch.add_argument("--settle", type=float, metavar="SECONDS", help="leave files alone that changed within (2)")
