@@ -240,6 +240,8 @@ def _raw(batch: pa.RecordBatch, row: int) -> bytes:
 
 
 def _spell(value: Any) -> str:
+    if not value.is_valid:
+        return "null"  # an extension's scalar has no inner one then
     if isinstance(value, pa.ExtensionScalar | pa.DictionaryScalar):
         value = value.value
     if pa.types.is_binary(value.type) or pa.types.is_fixed_size_binary(value.type):

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -370,6 +371,18 @@ def test_parquet_and_ndjson_of_the_same_events_store_the_same(load: Load, landin
     pq.write_table(pa.table(columns), landing / "b.parquet")
     _, report = load()
     assert (report["inserted"], report["duplicates"], report["conflicts"]) == (1, 1, 0)
+
+
+def test_a_null_in_a_column_of_uuids_is_a_rejected_row(load: Load, landing: Path) -> None:
+    good = event(properties="{}")
+    columns: dict[str, Any] = {name: [value] * 2 for name, value in good.items()}
+    columns["event_id"] = pa.array([None, uuid.UUID(good["event_id"]).bytes], pa.uuid())
+    pq.write_table(pa.table(columns), landing / "a.parquet")
+    _, report = load()
+    assert (report["inserted"], report["rejected"]) == (1, 1)
+    (row,) = quarantined(landing)
+    assert row["errors"][0]["code"] == "missing_field"
+    assert json.loads(row["raw"])["event_id"] is None
 
 
 def test_many_small_files_share_one_transaction(load: Load, query: Query, landing: Path) -> None:
