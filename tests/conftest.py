@@ -147,3 +147,16 @@ def report(
         return Page(output.read_text())
 
     return run
+
+
+@pytest.fixture
+def ask(database: str, landing: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Run a command that looks at the test's database (and landing folder); returns the exit code and its stdout."""
+
+    def run(command: str, *arguments: str) -> tuple[int, str]:
+        where = [] if command == "history" else ["--landing", str(landing)]
+        capsys.readouterr()
+        code = cli.main([command, "--database-url", database, *where, *arguments])
+        return code, capsys.readouterr().out
+
+    return run

@@ -10,6 +10,7 @@ from typing import Any
 
 Report = dict[str, Any]
 Load = Callable[..., tuple[int, Report]]
+Ask = Callable[..., tuple[int, str]]
 Query = Callable[..., list[tuple[Any, ...]]]
 
 

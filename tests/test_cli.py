@@ -38,7 +38,10 @@ def test_an_idle_run_opens_no_connection_and_imports_nothing_heavy(landing: Path
     assert "nothing to load" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["", "run", "validate", "migrate", "simulate", "psql", "postgres", "watch"])
+@pytest.mark.parametrize(
+    "command",
+    ["", "run", "validate", "migrate", "simulate", "psql", "postgres", "watch", "status", "history", "explain"],
+)
 def test_help_says_what_the_exit_codes_mean(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         cli.main([*([command] if command else []), "--help"])

@@ -42,6 +42,7 @@ def _status(options: argparse.Namespace) -> int:
     from loader.names import printable
     from loader.operate.status import look
     from loader.operate.status_text import lines
+    from loader.operate.words import section
 
     settings = settings_of(options)
     status = look(settings)
@@ -50,8 +51,7 @@ def _status(options: argparse.Namespace) -> int:
 
         print(json.dumps(status.as_json()))
     else:
-        database = printable(which_database(settings))
-        print("\n".join([f"{'database':<12}{database}", *lines(status, now=datetime.now(UTC))]))
+        print("\n".join([*section("database", [which_database(settings)]), *lines(status, now=datetime.now(UTC))]))
     if status.error is not None:
         print(printable(f"loader: {status.error}"), file=sys.stderr)
         return 1

@@ -105,38 +105,32 @@ def explain_event(settings: Settings, event_id: UUID, notify: Callable[[str], No
     """
     found = EventExplained(event_id)
     published = quarantine.published(settings.landing / landing.QUARANTINE)
+    ids = {file_id for file_id, _ in published.values()}
     with reading(settings) as connection:
         found.event = _find(connection, event_id)
         if found.event is not None and found.event.file_id:
-            found.brought_by = next(entries(connection, Filter(file_id=found.event.file_id)), None)
-        files = _files_to_search(connection, found, [file_id for file_id, _ in published.values()])
+            found.brought_by = next(iter([*entries(connection, Filter(file_id=found.event.file_id))]), None)
+        # Before the event came, there was nothing to repeat.
+        since = found.brought_by.finished_at if found.brought_by else datetime.min.replace(tzinfo=UTC)
+        parameters = {"since": since if found.event else None, "file_ids": [*ids]}
+        files = [SearchedFile(*row) for row in connection.execute(resources.sql("files_to_search"), parameters)]
     # The database is not kept waiting for what follows.
     rejected_at = _search_quarantine(found, published, {file.file_id: file for file in files}, settings.max_line_bytes)
-    ids = {file_id for file_id, _ in published.values()}
-    repeating = [file for file in files if file.duplicates or (file.conflicts and file.file_id not in ids)]
-    _search_archive(
-        found,
-        repeating if found.event else [],
-        ids_in_quarantine=ids,
-        rejected_at=rejected_at,
-        settings=settings,
-        notify=notify,
-    )
+    if found.event is not None:
+        repeating = [
+            file
+            for file in files
+            if file.finished_at >= since and (file.duplicates or (file.conflicts and file.file_id not in ids))
+        ]
+        _search_archive(
+            found, repeating, ids_in_quarantine=ids, rejected_at=rejected_at, settings=settings, notify=notify
+        )
     return found
 
 
 def _find(connection: Connection, event_id: UUID) -> Event | None:
     row = connection.execute(resources.sql("find_event"), {"event_id": event_id}).fetchone()
     return None if row is None else Event(*row)
-
-
-def _files_to_search(connection: Connection, found: EventExplained, file_ids: list[int]) -> list[SearchedFile]:
-    """Return the files that came since the event did; before it, there was nothing to repeat."""
-    since = None
-    if found.event is not None:
-        since = found.brought_by.finished_at if found.brought_by else datetime.min.replace(tzinfo=UTC)
-    parameters = {"since": since, "file_ids": file_ids}
-    return [SearchedFile(*row) for row in connection.execute(resources.sql("files_to_search"), parameters)]
 
 
 def _search_quarantine(

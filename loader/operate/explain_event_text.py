@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC
 from typing import Any
 
 import msgspec
 
-from loader.names import printable
 from loader.operate.explain_event import EventExplained, Reject, Repeat
-from loader.operate.words import count, moment, size
+from loader.operate.words import count, moment, section, size
 
 _MOST_CHARACTERS = 500
 _MOST_NAMES = 10
@@ -22,21 +21,21 @@ def lines(found: EventExplained) -> Iterator[str]:
     unsure = [_repeat(repeat) for repeat in found.repeats if not repeat.is_certain]
     conflicts = [_reject(reject) for reject in found.rejects if reject.row.is_conflict]
     rejected = [_reject(reject) for reject in found.rejects if not reject.row.is_conflict]
-    yield from _section("event", _event(found))
+    yield from section("event", _event(found), wrap=found.event is None)
     if found.event is not None:
-        yield from _section("brought by", _origin(found))
-        yield from _section("duplicates", repeats or ["none found"])
+        yield from section("brought by", _origin(found))
+        yield from section("duplicates", repeats or ["none found"])
     if unsure:
-        yield from _section(
+        yield from section(
             "repeated", ["by a duplicate, conflict or reject; which, quarantine no longer tells:", *unsure]
         )
     if found.event is not None or conflicts:
-        yield from _section("conflicts", conflicts or ["none found"])
+        yield from section("conflicts", conflicts or ["none found"])
     if rejected:
-        yield from _section("rejected", rejected)
+        yield from section("rejected", rejected)
     if found.unlisted:
-        yield from _section("", [f"... and {count(found.unlisted, 'more row')}"])
-    yield from _section("searched", _searched(found))
+        yield from section("", [f"... and {count(found.unlisted, 'more row')}"])
+    yield from section("searched", _searched(found))
 
 
 def as_json(found: EventExplained) -> bytes:
@@ -72,11 +71,6 @@ def status(found: EventExplained) -> str:
     if found.event is not None:
         return "stored"
     return "rejected" if any(reject.row.is_certain for reject in found.rejects) else "unknown"
-
-
-def _section(title: str, texts: Sequence[str]) -> Iterator[str]:
-    for number, text in enumerate(texts):
-        yield f"{title if not number else '':<12}{printable(text)}"
 
 
 def _event(found: EventExplained) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from loader import landing, quarantine
 from loader.compression import check_name
 from loader.conninfo import redact
-from loader.errors import DatabaseError, FileProblem, FileUnavailable
+from loader.errors import DatabaseError, FileProblem, FileUnavailable, UsageError
 from loader.landing import LandingFile, LeftAlone
 from loader.names import printable
 from loader.operate.archived import beginning_in, find_archived
@@ -57,6 +57,9 @@ def explain_file(settings: Settings, target: str) -> FileExplained:
     """Find all there is about a file: a path, a name, or how its SHA-256 begins.
 
     A database in trouble is told in the result.
+
+    Raises:
+        UsageError: it is a folder.
     """
     found = FileExplained(printable(target))
     wanted = _wanted(found, settings, target)
@@ -89,6 +92,8 @@ def _wanted(found: FileExplained, settings: Settings, target: str) -> list[Filte
         if _HEX.fullmatch(target):
             wanted.insert(0, Filter(beginning=target.lower()))
         return wanted
+    if path.is_dir() and not path.is_symlink():
+        raise UsageError(f"{target} is a folder: name a file in it")
     found.path, found.place = path, _place(path, settings.landing)
     if path.name.endswith((_REJECTED, _ERROR)) and (digest := quarantine.source_digest(path)) is not None:
         found.sha256 = digest.hex()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -12,7 +12,7 @@ from loader.model import Status
 from loader.names import printable
 from loader.operate.entries import LedgerEntry
 from loader.operate.explain_file import FileExplained
-from loader.operate.words import count, duration, moment, size, tally
+from loader.operate.words import count, duration, moment, section, size, tally
 
 
 def verdict(found: FileExplained) -> tuple[str, str]:
@@ -31,15 +31,15 @@ def verdict(found: FileExplained) -> tuple[str, str]:
 
 def lines(found: FileExplained) -> Iterator[str]:
     """Yield what is to be printed."""
-    yield from _section("file", _file(found))
-    yield from _section("verdict", [verdict(found)[1]])
+    yield from section("file", _file(found))
+    yield from section("verdict", [verdict(found)[1]])
     for entry in found.entries:
-        yield from _section("ledger", _entry(entry))
+        yield from section("ledger", _entry(entry))
     if found.archived is not None:
-        yield from _section("archived", [found.archived])
-    refusal = [f"{found.refusal.path}: {found.refusal.code}: {found.refusal.message}"] if found.refusal else []
+        yield from section("archived", [found.archived])
+    refusal = [str(found.refusal.path)] if found.refusal else []
     if found.rejects or refusal:
-        yield from _section("quarantine", [*found.rejects, *refusal])
+        yield from section("quarantine", [*found.rejects, *refusal])
 
 
 def as_json(found: FileExplained) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def _file(found: FileExplained) -> list[str]:
     texts = [printable(str(found.path)) if found.path is not None else f"{found.target} (no such file at hand)"]
     if found.size is not None:
         texts.append(size(found.size))
-    return [*texts, f"SHA-256 {found.sha256}"] if found.sha256 else texts
+    return [*texts, found.sha256] if found.sha256 else texts
 
 
 def _entry(entry: LedgerEntry) -> list[str]:
@@ -132,8 +132,3 @@ def _entry(entry: LedgerEntry) -> list[str]:
         code = f"{entry.error_code}: " if entry.error_code else "first: "
         texts.append(f"{code}{entry.first_error}")
     return texts
-
-
-def _section(title: str, texts: Sequence[str]) -> Iterator[str]:
-    for number, text in enumerate(texts):
-        yield f"{title if not number else '':<12}{printable(text)}"

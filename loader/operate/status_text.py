@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from loader.names import printable
 from loader.operate.in_flight import Claimed
 from loader.operate.status import Backlog, EventsSize, LastRun, Status
 from loader.operate.waiting import Waiting
-from loader.operate.words import count, duration, moment, size, tally
+from loader.operate.words import count, duration, moment, section, size, tally
 
 _MOST_CLAIMS = 10
 
@@ -23,12 +22,7 @@ def lines(status: Status, *, now: datetime) -> list[str]:
             "events": _events(status.events),
         }
     order = ("landing", "in flight", "last run", "quarantine", "events")
-    return [
-        f"{title if first else '':<12}{printable(line)}"
-        for title in order
-        if title in sections
-        for first, line in zip([True, *[False] * len(sections[title])], sections[title], strict=False)
-    ]
+    return [line for title in order if title in sections for line in section(title, sections[title])]
 
 
 def _landing(backlog: Backlog) -> list[str]:

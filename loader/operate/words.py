@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
+from loader.names import printable
+
+_COLUMNS = 80
+_TITLE_COLUMNS = 12
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 _BYTES = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 
@@ -34,3 +40,19 @@ def tally(counts: dict[str, int]) -> str:
     """Return `2 loaded, 1 refused`, the largest first; what is 0 is left out."""
     some = sorted(((number, name) for name, number in counts.items() if number), key=lambda pair: (-pair[0], pair[1]))
     return ", ".join(f"{number:,} {name}" for number, name in some)
+
+
+def section(title: str, texts: Sequence[str], *, wrap: bool = True) -> Iterator[str]:
+    """Yield lines with `title` before the first; what does not fit on 80 columns goes on below, if `wrap`."""
+    for text in map(printable, texts):
+        room = _COLUMNS - _TITLE_COLUMNS
+        fits = len(text) <= room or not wrap
+        hanging = " " * (len(text) - len(text.lstrip()) + 2)
+        pieces = (
+            [text]
+            if fits
+            else textwrap.wrap(text, room, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False)
+        )
+        for piece in pieces:
+            yield f"{title:<{_TITLE_COLUMNS}}{piece}"
+            title = ""
