@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from loader import __version__
 from loader.commands import completion, explain, history, init, status, watch
 from loader.commands import report as report_command
+from loader.commands import prune
 from loader.commands.options import (
     EXIT_CODES,
     add_command,
@@ -158,6 +159,8 @@ def parser() -> argparse.ArgumentParser:
 
     report_command.add(commands)
     return root
+    prune.add(commands)
+    return parser
 
 
 def _run(options: argparse.Namespace) -> int:

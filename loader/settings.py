@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 CONFIG_FILE = "loader.toml"
 _PREFIX = "LOADER_"
 _A_DAY = 86_400
+_MOST_DAYS = 36_500
 _PG_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
 
 
@@ -55,6 +56,8 @@ class Settings(NamedTuple):
     embedded: Path = Path(".loader")
     scan_seconds: float = 30.0
     poll: bool = False
+    archive_days: int | None = None
+    quarantine_days: int | None = None
 
     @property
     def budget(self) -> Budget:
@@ -98,6 +101,9 @@ def _check_ranges(settings: Settings) -> None:
     _check(settings.max_rejects is None or settings.max_rejects >= 0, "max_rejects", "must not be negative")
     _check(ratio is None or 0 <= ratio <= 1, "max_reject_ratio", "must lie between 0 and 1")
     _check(0 < settings.scan_seconds <= _A_DAY, "scan_seconds", "must be above 0 and at most a day, 86400")
+    for name in ("archive_days", "quarantine_days"):
+        days = getattr(settings, name)
+        _check(days is None or 1 <= days <= _MOST_DAYS, name, f"must lie between 1 and {_MOST_DAYS}")
     _check(settings.max_line_bytes >= 1024, "max_line_bytes", "must be at least 1024")  # noqa: PLR2004
 
 
@@ -156,4 +162,6 @@ _KINDS: dict[str, Any] = {
     "embedded": Path,
     "scan_seconds": float,
     "poll": bool,
+    "archive_days": int,
+    "quarantine_days": int,
 }
