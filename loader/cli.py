@@ -13,6 +13,7 @@ from loader import __version__
 from loader.commands import completion, explain, history, init, status, watch
 from loader.commands import report as report_command
 from loader.commands import prune
+from loader.commands import doctor, prune
 from loader.commands.options import (
     EXIT_CODES,
     add_command,
@@ -159,6 +160,7 @@ def parser() -> argparse.ArgumentParser:
 
     report_command.add(commands)
     return root
+    doctor.add(commands)
     prune.add(commands)
     return parser
 
