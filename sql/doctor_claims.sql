@@ -1,7 +1,7 @@
 -- Sessions that hold a loader's advisory locks: claims on contents (one key), or the lock of a migration (two).
 -- Parameters: lock_class, migration_lock.
 -- Returns: pid, application, state, seconds since its state changed (NULL: may not be known), is it a migration, locks.
-SELECT l.pid, a.application_name, a.state, extract(epoch FROM clock_timestamp() - a.state_change)::float8,
+SELECT l.pid, a.application_name, a.state, extract(epoch FROM statement_timestamp() - a.state_change)::float8,
        l.objsubid = 2, count(*)
 FROM pg_catalog.pg_locks AS l
 LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid

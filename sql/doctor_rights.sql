@@ -18,8 +18,8 @@ WITH due (relation, needed) AS (
     CROSS JOIN (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE'), ('TRUNCATE')) AS p (privilege)
 )
 SELECT name, 'TABLE',
-       array_agg(privilege) FILTER (WHERE is_needed AND NOT is_given),
-       array_agg(privilege) FILTER (WHERE is_given AND NOT is_needed)
+       array_agg(privilege ORDER BY privilege) FILTER (WHERE is_needed AND NOT is_given),
+       array_agg(privilege ORDER BY privilege) FILTER (WHERE is_given AND NOT is_needed)
 FROM per_right
 GROUP BY name
 UNION ALL

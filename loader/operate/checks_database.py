@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loader import resources
 from loader.conninfo import describe
-from loader.contract import Contract
 from loader.database import Connection, refuse_pooler
 from loader.errors import DatabaseError
 from loader.operate.findings import Finding, fail, note, ok, warn, worst
 from loader.settings import Settings, names_database
+
+if TYPE_CHECKING:
+    from loader.contract import Contract  # brings Pandera, and the environment may keep that from being imported
 
 _CLOCK_SECONDS = 5.0
 _OWNERS_MIGRATION = "loader migrate --database-url postgresql://OWNER@HOST/DATABASE   # as the database's owner"

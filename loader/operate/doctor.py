@@ -62,10 +62,11 @@ def _diagnose_database(settings: Settings) -> Iterator[Checked]:
 
 
 def _diagnose_server(settings: Settings, conninfo: str, connection: Any) -> Iterator[Checked]:
-    from loader import contract
     from loader.operate import checks_activity, checks_database, checks_events, checks_server
 
     try:
+        from loader import contract
+
         terms = contract.load(settings.contracts)
     except Exception:  # noqa: BLE001 # the check of the contract has said why
         terms = None
