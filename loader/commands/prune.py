@@ -6,7 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from loader.commands.options import add_command, add_database, add_landing, add_output, settings_of
+from loader import __version__
+from loader.commands.options import add_command, add_database, add_landing, add_output, settings_of, which_database
 
 if TYPE_CHECKING:
     from loader.operate.prune import Pruned
@@ -29,6 +30,8 @@ def _prune(options: argparse.Namespace) -> int:
     from loader.operate.prune import prune
 
     settings = settings_of(options)
+    if not options.quiet:
+        print(f"loader {__version__}: {which_database(settings)}", file=sys.stderr)
     pruned = prune(settings, delete=options.delete)
     if options.json:
         import json
@@ -58,7 +61,10 @@ def _table(pruned: Pruned) -> list[str]:
     verb = "deleted" if pruned.is_done else "would go"
     rows = [(name, tally.files, tally.size) for name, tally in pruned.folders.items()]
     width = max((len(name) for name, _, _ in rows), default=0)
-    lines = [f"{name:{width}}  {files:>9,} files  {size / 1e6:>12,.1f} MB" for name, files, size in rows]
+    lines = [
+        f"{name:{width}}  {files:>9,} file{'s' if files != 1 else ' '}  {size / 1e6:>12,.1f} MB"
+        for name, files, size in rows
+    ]
     return [*lines, f"{verb}: {total.files:,} file{'s' * (total.files != 1)}, {total.size / 1e6:,.1f} MB{and_folders}"]
 
 

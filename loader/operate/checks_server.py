@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from loader.operate.checks_database import Server, ServerCheck
-from loader.operate.findings import Finding, fail, megabytes, note, ok, warn
+from loader.operate.findings import Finding, fail, note, ok, warn
 
 _RELOAD = "SELECT pg_reload_conf();"
 _MUCH_WAL = 4 << 30
@@ -28,6 +28,11 @@ class Setting(NamedTuple):
     def bytes(self) -> int:
         """Return a size in bytes."""
         return int(self.value) * _SIZES[self.unit]
+
+
+def _as_set(size: int) -> str:
+    """Spell a size as PostgreSQL's settings do, where a MB has 1024 times 1024 bytes."""
+    return f"{size >> 20:,} MB"
 
 
 def _settings(server: Server, *names: str) -> dict[str, Setting]:
@@ -78,8 +83,8 @@ def wal_size(server: Server) -> Finding:
     size = _settings(server, "max_wal_size")["max_wal_size"].bytes()
     remedy = f"ALTER SYSTEM SET max_wal_size = '4GB'; {_RELOAD}"
     if size >= _MUCH_WAL:
-        return ok(f"max_wal_size is {megabytes(size)}")
-    told = f"max_wal_size is {megabytes(size)}: the smaller, the more checkpoints a large load makes, and each costs"
+        return ok(f"max_wal_size is {_as_set(size)}")
+    told = f"max_wal_size is {_as_set(size)}: the smaller, the more checkpoints a large load makes, and each costs"
     return (warn if size < _LITTLE_WAL else note)(f"{told} full-page images anew", remedy)
 
 
@@ -93,7 +98,7 @@ def checkpoints(server: Server) -> Finding:
     told = f"{requested:,} of {total:,} checkpoints were asked for, one every {seconds / total / 60:,.1f} minutes"
     if requested >= _FEW_CHECKPOINTS and requested > timed:
         return warn(
-            f"{told}: loads outrun max_wal_size",
+            f"{told}: loads outrun max_wal_size, unless commands such as CREATE DATABASE asked for them",
             f"ALTER SYSTEM SET max_wal_size = '16GB'; ALTER SYSTEM SET checkpoint_timeout = '15min'; {_RELOAD}",
         )
     return ok(told)
@@ -120,13 +125,13 @@ def shared_buffers(server: Server) -> Finding:
     remedy = "ALTER SYSTEM SET shared_buffers = '2GB';   -- a quarter of the memory; then restart the server"
     if index > size:
         return note(
-            f"shared_buffers is {megabytes(size)} and the index on event_id {megabytes(index)}: "
+            f"shared_buffers is {_as_set(size)} and the index on event_id {_as_set(index)}: "
             "a merge of random ids walks all of it",
             remedy,
         )
     if size <= _SMALL_BUFFERS:
-        return note(f"shared_buffers is {megabytes(size)}, little for bulk loading", remedy)
-    return ok(f"shared_buffers is {megabytes(size)}, the index on event_id {megabytes(index)}")
+        return note(f"shared_buffers is {_as_set(size)}, little for bulk loading", remedy)
+    return ok(f"shared_buffers is {_as_set(size)}, the index on event_id {_as_set(index)}")
 
 
 def lock_room(server: Server) -> Finding:
