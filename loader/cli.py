@@ -22,10 +22,14 @@ from loader.commands.options import (
     add_landing,
     add_limits,
     add_output,
+    add_outside,
+    readable_settings_of,
     settings_of,
     which_database,
 )
 from loader.errors import LoaderError, UsageError
+from loader.operate.aftermath import Ending, attended
+from loader.operate.logs import INFO, INTERRUPTED, Log, safe
 from loader.settings import Settings
 
 if TYPE_CHECKING:
@@ -57,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(printable(redact(f"loader: {error}")), file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
-        print("loader: interrupted; what was not committed is rolled back, its files stay", file=sys.stderr)
+        print(INTERRUPTED, file=sys.stderr)
         return 130
 
 
@@ -92,6 +96,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--jobs", type=int, metavar="N", help="files to load at the same time (1)")
     add_limits(run)
     add_output(run)
+    add_outside(run)
 
     check = add_command(
         commands,
@@ -166,36 +171,51 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
+    """Load what is ready, and tell the outside how it went, however that was."""
+    wrong: UsageError | None = None
+    try:
+        settings = settings_of(options)
+    except UsageError as error:
+        settings, wrong = readable_settings_of(options), error
+    log = Log(as_json=settings.log_format == "json", quiet=options.quiet)
+    with attended(settings, log) as ending:
+        if wrong is not None:
+            raise wrong
+        _load(options, settings, log, ending)
+    return ending.exit_code
+
+
+def _load(options: argparse.Namespace, settings: Settings, log: Log, ending: Ending) -> None:
     from loader import landing
 
-    settings = settings_of(options)
-    if not options.quiet:
-        print(f"loader {__version__}: {which_database(settings)}", file=sys.stderr)
+    if not log.quiet:
+        name = which_database(settings)
+        log.write(INFO, "run_started", f"loader {__version__}: {name}", version=__version__, database=name)
     if options.files:
         files = [landing.named(path, settings.landing) for path in options.files]
     else:
         files = landing.discover(settings.landing, settle=settings.settle, recursive=settings.recursive)
-    if not files and not options.quiet:
-        print(f"nothing to load in {settings.landing}", file=sys.stderr)
+    if not files:
+        folder = str(settings.landing)
+        log.write(INFO, "nothing_to_load", f"nothing to load in {folder}", landing=safe(folder))
     if not files and not options.json:
-        return 0  # What cron runs 1,440 times a day ends here, before anything heavy is imported.
+        return  # What cron runs 1,440 times a day ends here, before anything heavy is imported.
     from loader.report import RunReport
 
-    report = RunReport()
-    if not files:
-        return _finish(report, options)
-    from loader.progress import view
-    from loader.run import run
+    ending.report = report = RunReport()
+    if files:
+        from loader.progress import view
+        from loader.run import run
 
-    with view(quiet=options.quiet) as shown:
-        try:
-            run(settings, files, shown.watcher(), report)
-        except LoaderError as error:
-            if isinstance(error, UsageError) or not options.json:
-                raise
-            report.error = str(error)
-            shown.say(f"loader: {error}")
-    return _finish(report, options)
+        with view(quiet=options.quiet, log=log) as shown:
+            try:
+                run(settings, files, shown.watcher(), report)
+            except LoaderError as error:
+                if isinstance(error, UsageError) or not options.json:
+                    raise
+                report.error = safe(str(error))
+                shown.failed(report.error)
+    ending.exit_code = _finish(report, options, show_table=not log.as_json)
 
 
 def _validate(options: argparse.Namespace) -> int:
@@ -254,8 +274,8 @@ class _Preview:
             self._shown.say(f"  ... and {self._more:,} more")
 
 
-def _finish(report: RunReport, options: argparse.Namespace) -> int:
-    if report.outcomes and not options.quiet:
+def _finish(report: RunReport, options: argparse.Namespace, *, show_table: bool = True) -> int:
+    if report.outcomes and show_table and not options.quiet:
         print(report.as_table(), file=sys.stderr)
     if options.json:
         import json

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from loader.model import FileOutcome
-from loader.report import explain
+from loader.operate.logs import ERROR, INFO, WARNING, Log, safe
+from loader.report import explain, file_as_json, is_trouble
 from loader.run import Watcher
 
 _MEGABYTE = 1_000_000
@@ -45,13 +46,47 @@ class PlainView:
     def finished(self, outcome: FileOutcome) -> None:
         """Say what became of a file."""
         remark = explain(outcome)
-        is_trouble = bool(outcome.error_code or outcome.counts.quarantined)
         if remark is not None:
-            (self.say if is_trouble else self.notify)(remark)
+            (self.say if is_trouble(outcome) else self.notify)(remark)
+
+    def failed(self, message: str) -> None:
+        """Say why the run ends early."""
+        self.say(f"loader: {message}")
 
     def watcher(self) -> Watcher:
         """Return this view as a run's watcher."""
         return Watcher(self.notify, self.start, self.progress, self.finished)
+
+
+class JsonView(PlainView):
+    """One JSON object for each event."""
+
+    def __init__(self, stream: TextIO, log: Log) -> None:
+        super().__init__(stream, quiet=log.quiet)
+        self._log = log
+
+    def say(self, line: str) -> None:
+        """Write a line that has no event of its own."""
+        self._log.write(WARNING, "warning", message=safe(line))
+
+    def notify(self, line: str) -> None:
+        """Write a line worth reading."""
+        self._log.write(INFO, "notice", message=safe(line))
+
+    def start(self, files: int, size: int) -> None:
+        """Say what there is to do."""
+        self._log.write(INFO, "files_found", files=files, bytes=size)
+
+    def finished(self, outcome: FileOutcome) -> None:
+        """Say what became of a file."""
+        level = ERROR if outcome.error_code else WARNING if is_trouble(outcome) else INFO
+        fields = {"file" if name == "name" else name: value for name, value in file_as_json(outcome).items()}
+        fields |= {"error": outcome.error, "error_code": outcome.error_code}
+        self._log.write(level, "file_finished", **fields)
+
+    def failed(self, message: str) -> None:
+        """Say why the run ends early."""
+        self._log.trouble(ERROR, "run_failed", message)
 
 
 class BarView(PlainView):
@@ -101,8 +136,11 @@ class BarView(PlainView):
 
 
 @contextmanager
-def view(*, quiet: bool) -> Iterator[PlainView]:
-    """Yield the view that suits stderr."""
+def view(*, quiet: bool, log: Log | None = None) -> Iterator[PlainView]:
+    """Yield the view that suits stderr, or that writes JSON where `log` does."""
+    if log is not None and log.as_json:
+        yield JsonView(sys.stderr, log)
+        return
     if quiet or not sys.stderr.isatty():
         yield PlainView(sys.stderr, quiet=quiet)
         return

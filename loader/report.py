@@ -91,6 +91,11 @@ def _error(outcome: FileOutcome) -> str:
     return f"{outcome.error_code}: {outcome.error}" if outcome.error_code else str(outcome.error)
 
 
+def is_trouble(outcome: FileOutcome) -> bool:
+    """Say whether somebody should hear of a file, even when quiet."""
+    return bool(outcome.error_code or outcome.counts.quarantined)
+
+
 def explain(outcome: FileOutcome) -> str | None:
     """Return a line that says what is remarkable about a file, or None."""
     notes = [] if outcome.error is None else [_error(outcome)]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +17,7 @@ CONFIG_FILE = "loader.toml"
 _PREFIX = "LOADER_"
 _A_DAY = 86_400
 _MOST_DAYS = 36_500
+_AN_HOUR = 3600
 _PG_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
 
 
@@ -58,6 +60,11 @@ class Settings(NamedTuple):
     poll: bool = False
     archive_days: int | None = None
     quarantine_days: int | None = None
+    metrics_file: Path | None = None
+    log_format: str = "text"
+    on_failure: str | tuple[str, ...] | None = None  # a command, split or to be split, or a URL
+    on_failure_rows: bool = False
+    on_failure_seconds: float = 30.0
 
     @property
     def budget(self) -> Budget:
@@ -88,6 +95,31 @@ def read(
     return settings
 
 
+def readable(
+    flags: Mapping[str, Any], *, config: Path | None = None, environment: Mapping[str, str] | None = None
+) -> Settings:
+    """Return what can be used of settings some of which are wrong, so that somebody can be told that they are."""
+    environment = os.environ if environment is None else environment
+    given: list[tuple[str, Any]] = []
+    with suppress(UsageError):
+        given += _table(config).items()
+    given += [(name, text) for name in Settings._fields if (text := environment.get(_PREFIX + name.upper()))]
+    settings = Settings()
+    for name, value in [*given, *flags.items()]:
+        with suppress(UsageError):
+            if name in _KINDS and value is not None:
+                one: dict[str, Any] = {name: value if isinstance(value, Path) else _convert(name, value, name)}
+                tried = settings._replace(**one)
+                _check_ranges(tried)
+                settings = tried
+    return settings
+
+
+def is_url(hook: str) -> bool:
+    """Say whether `on_failure` means a webhook."""
+    return hook.lower().startswith(("http://", "https://"))
+
+
 def names_database(settings: Settings, environment: Mapping[str, str] | None = None) -> bool:
     """Say whether the user named a database; otherwise it is the embedded one."""
     environment = os.environ if environment is None else environment
@@ -105,9 +137,41 @@ def _check_ranges(settings: Settings) -> None:
         days = getattr(settings, name)
         _check(days is None or 1 <= days <= _MOST_DAYS, name, f"must lie between 1 and {_MOST_DAYS}")
     _check(settings.max_line_bytes >= 1024, "max_line_bytes", "must be at least 1024")  # noqa: PLR2004
+    _check(settings.log_format in ("text", "json"), "log_format", "must be text or json")
+    _check(0 < settings.on_failure_seconds <= _AN_HOUR, "on_failure_seconds", "must be above 0 and at most 3600")
+    if settings.on_failure is not None:
+        _check_hook(settings.on_failure)
+
+
+def _check_hook(hook: str | tuple[str, ...]) -> None:
+    """Raise UsageError where the hook can't be called; what it is isn't shown, since a URL may be a secret."""
+    words: Sequence[str] = [hook] if isinstance(hook, str) else hook
+    _check(not any("\0" in word for word in words), "on_failure", "must not contain a NUL")
+    if isinstance(hook, str) and is_url(hook):
+        host = hook.split("/")[2]
+        _check(bool(host) and "@" not in host, "on_failure", "a URL needs a host, and no user or password before it")
+        _check(hook.isascii() and hook.isprintable() and " " not in hook, "on_failure", "the URL must be encoded")
+        return
+    if isinstance(hook, str):
+        import shlex
+
+        try:
+            words = shlex.split(hook)
+        except ValueError as error:
+            raise UsageError(f"on_failure: {error}") from error
+    _check(bool(words) and bool(words[0]), "on_failure", "names no command")
 
 
 def _from_file(config: Path | None) -> dict[str, Any]:
+    path = config or Path(CONFIG_FILE)
+    table = _table(config)
+    known = set(Settings._fields)
+    unknown = sorted(set(table) - known)
+    _check(not unknown, str(path), f"unknown setting {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+    return {name: _convert(name, value, f"{path}: {name}") for name, value in table.items()}
+
+
+def _table(config: Path | None) -> dict[str, Any]:
     path = config or Path(CONFIG_FILE)
     if not path.is_file():
         _check(config is None, str(config), "no such file")
@@ -115,17 +179,16 @@ def _from_file(config: Path | None) -> dict[str, Any]:
     import tomllib  # an idle run without a file needs none of it
 
     try:
-        table = tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{path}: {error}") from error
-    known = set(Settings._fields)
-    unknown = sorted(set(table) - known)
-    _check(not unknown, str(path), f"unknown setting {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-    return {name: _convert(name, value, f"{path}: {name}") for name, value in table.items()}
 
 
 def _convert(name: str, value: object, where: str) -> Any:
     kind = _KINDS[name]
+    if name == "on_failure" and isinstance(value, list):
+        _check(all(isinstance(word, str) for word in value), where, "a command's list holds strings only")
+        return tuple(value)
     if kind is bool and isinstance(value, str):
         lowered = value.lower()
         _check(lowered in ("1", "true", "yes", "0", "false", "no"), where, f"{value!r} is not true or false")
@@ -164,4 +227,9 @@ _KINDS: dict[str, Any] = {
     "poll": bool,
     "archive_days": int,
     "quarantine_days": int,
+    "metrics_file": Path,
+    "log_format": str,
+    "on_failure": str,
+    "on_failure_rows": bool,
+    "on_failure_seconds": float,
 }

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from loader.settings import Settings, names_database, read
+from loader.settings import Settings, names_database, read, readable
 
 EXIT_CODES = """\
 exit codes:
@@ -72,14 +72,33 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="only trouble on stderr")
 
 
+def add_outside(parser: argparse.ArgumentParser) -> None:
+    """Add what tells others how a run went."""
+    parser.add_argument("--metrics-file", type=Path, metavar="FILE", help="metrics for Prometheus's textfile collector")
+    parser.add_argument("--log-format", choices=["text", "json"], help="json: one object a line on stderr (text)")
+    parser.add_argument("--on-failure", metavar="COMMAND|URL", help="what to call when a run fails (exit code 1)")
+    parser.add_argument(
+        "--on-failure-rows", action="store_true", default=None, help="call it when rows went to quarantine, too"
+    )
+    parser.add_argument("--on-failure-seconds", type=float, metavar="N", help="how long it may take (30)")
+
+
 def settings_of(options: argparse.Namespace) -> Settings:
     """Read the settings of a command.
 
     Raises:
         UsageError: one of them is wrong.
     """
-    flags = {name: value for name, value in vars(options).items() if name in Settings._fields}
-    return read(flags, config=options.config if "config" in options else None)
+    return read(_flags(options), config=options.config if "config" in options else None)
+
+
+def readable_settings_of(options: argparse.Namespace) -> Settings:
+    """Return what can be used of settings some of which are wrong."""
+    return readable(_flags(options), config=options.config)
+
+
+def _flags(options: argparse.Namespace) -> dict[str, Any]:
+    return {name: value for name, value in vars(options).items() if name in Settings._fields}
 
 
 def which_database(settings: Settings) -> str:
