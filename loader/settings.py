@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -120,6 +121,11 @@ def is_url(hook: str) -> bool:
     return hook.lower().startswith(("http://", "https://"))
 
 
+def host_of(url: str) -> str:
+    """Return the host of a URL, with its port."""
+    return re.split("[/?#]", url)[2]
+
+
 def names_database(settings: Settings, environment: Mapping[str, str] | None = None) -> bool:
     """Say whether the user named a database; otherwise it is the embedded one."""
     environment = os.environ if environment is None else environment
@@ -148,7 +154,7 @@ def _check_hook(hook: str | tuple[str, ...]) -> None:
     words: Sequence[str] = [hook] if isinstance(hook, str) else hook
     _check(not any("\0" in word for word in words), "on_failure", "must not contain a NUL")
     if isinstance(hook, str) and is_url(hook):
-        host = hook.split("/")[2]
+        host = host_of(hook)
         _check(bool(host) and "@" not in host, "on_failure", "a URL needs a host, and no user or password before it")
         _check(hook.isascii() and hook.isprintable() and " " not in hook, "on_failure", "the URL must be encoded")
         return

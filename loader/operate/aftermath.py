@@ -128,4 +128,5 @@ def _summary(ending: Ending, seconds: float) -> dict[str, Any]:
 def _traceback(error: BaseException) -> str:
     import traceback
 
-    return "".join(traceback.format_exception(error))
+    lines = "".join(traceback.format_exception(error)).splitlines()
+    return "\n".join(safe(line) for line in lines)

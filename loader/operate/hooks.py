@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from loader import __version__
 from loader.errors import LoaderError
-from loader.settings import is_url
+from loader.settings import host_of, is_url
 
 TEXT_VARIABLE = "LOADER_FAILURE"
 # A hook may print its environment into a mail.
@@ -65,17 +65,20 @@ def _run(command: list[str], body: bytes, text: str, seconds: float) -> None:
         try:
             process.communicate(body, timeout=seconds)
         except subprocess.TimeoutExpired as error:
+            _kill(process)
             raise HookError(f"on_failure: {command[0]} took longer than {seconds:g} s and was killed") from error
-        finally:
-            if process.poll() is None:
-                with suppress(OSError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        except BaseException:  # Ctrl-C, which doesn't reach it
+            _kill(process)
+            raise
         if process.returncode:
-            ended = f"exit code {process.returncode}"
-            if process.returncode < 0:
-                ended = f"signal {-process.returncode}"
+            ended = f"exit code {process.returncode}" if process.returncode > 0 else f"signal {-process.returncode}"
             raise HookError(f"on_failure: {command[0]} failed with {ended}{_last_words(errors)}")
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with suppress(OSError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _scratch() -> IO[bytes]:
@@ -102,6 +105,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 def _post(url: str, body: bytes, seconds: float) -> None:
     """POST the report."""
     failures: list[str] = []
+    late = f"took longer than {seconds:g} s"
 
     def post() -> None:
         headers = {"Content-Type": "application/json", "User-Agent": f"loader/{__version__}"}
@@ -113,7 +117,10 @@ def _post(url: str, body: bytes, seconds: float) -> None:
             failures.append(f"answered {error.code}{' (not followed)' if 300 <= error.code < 400 else ''}")  # noqa: PLR2004
             error.close()
         except urllib.error.URLError as error:
-            failures.append(f"can't be reached: {error.reason}")
+            is_late = isinstance(error.reason, TimeoutError)
+            failures.append(late if is_late else f"can't be reached: {error.reason}")
+        except TimeoutError:
+            failures.append(late)
         except Exception as error:  # noqa: BLE001 # its answer may be anything
             failures.append(f"failed: {type(error).__name__}: {error}")
 
@@ -122,7 +129,7 @@ def _post(url: str, body: bytes, seconds: float) -> None:
     thread.start()
     thread.join(seconds)
     if thread.is_alive():
-        failures.append(f"took longer than {seconds:g} s")
+        failures.append(late)
     if failures:
-        host = url.split("/")[2]  # The rest of a webhook's address is often its password.
-        raise HookError(f"on_failure: {host} {failures[0]}")
+        # The rest of a webhook's address is often its password.
+        raise HookError(f"on_failure: {host_of(url)} {failures[0]}")

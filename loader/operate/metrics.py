@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from loader import landing
 from loader.errors import FileUnavailable, LoaderError
+from loader.names import printable
 from loader.operate import exposition
 from loader.operate.exposition import Samples
 
@@ -90,7 +91,7 @@ def _counters(former: Samples, report: RunReport | None, ended: Ended) -> Sample
 
 def _count(samples: Samples, family: str, label: str, numbers: Mapping[str, int]) -> None:
     for value, number in numbers.items():
-        key = (family, ((label, value),))
+        key = (family, ((label, printable(value)),))  # as it will be read back
         samples[key] = samples.get(key, 0.0) + number
 
 
