@@ -14,7 +14,7 @@ A file's way through the modules, in order:
     staging      COPY into events or the staging table
     merge        units -> events; duplicates, conflicts
     ledger       which contents were loaded, with their counts
-    quarantine   rejected rows and refused files
+    quarantine   rejected rows and refused files; rejected reads their rows again, for a replay
     settle       what comes after COMMIT: archive moves loaded files out of the landing folder
 
 Around it:

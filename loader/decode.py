@@ -9,7 +9,7 @@ from io import FileIO
 
 import polars as pl
 
-from loader import landing, ndjson, parquet
+from loader import landing, ndjson, parquet, rejected
 from loader.compression import Reader, decompressed
 from loader.contract import Contract
 from loader.errors import FileProblem, FileUnavailable
@@ -109,6 +109,11 @@ class BlockReader:
         return line + self._ndjson.add(rows, chunk.data, file_id=file_id, first_line=line)
 
     def _chunks(self, file: LandingFile) -> Iterator[Chunk]:
+        if file.origin is not None:
+            yield from rejected.chunks(
+                file, self._contract, size=BLOCK_BYTES, max_line_bytes=self._max_line_bytes, advance=self._advance
+            )
+            return
         with landing.opened_as_found(file) as handle, decompressed(handle, file.compression) as stream:
             watched = _Watched(stream, handle, self._advance)
             yield from chunks(watched, size=BLOCK_BYTES, max_line_bytes=self._max_line_bytes)

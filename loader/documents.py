@@ -134,8 +134,10 @@ class DocumentDecoder:
     ) -> None:
         for index, line in enumerate(lines, first_index):
             length = over_limit.get(index, len(line))
-            if length > self._max_line_bytes:
+            if length > self._max_line_bytes or index in over_limit:
                 message = f"the line is {length} bytes long; the limit is {self._max_line_bytes}"
+                if length <= self._max_line_bytes:  # it was over the limit when it was put into quarantine
+                    message = f"of the line's {length} bytes only the first {len(line)} are here"
                 decoded.problems[len(decoded.structs)] = [Problem("line_too_long", None, message)]
                 decoded.extend(index, [self._blank], [line])
                 continue

@@ -45,4 +45,5 @@ class Item:
             first_error=problem.message if problem else first_error,
             quarantine=self.outcome.quarantine,
             reject_codes=self.outcome.reject_codes,
+            replay_of=self.file.origin.replay_of if self.file.origin else None,
         )

@@ -10,9 +10,12 @@ from contextlib import contextmanager, suppress
 from enum import StrEnum
 from io import FileIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from loader.errors import FileRefused, FileUnavailable, UsageError
+
+if TYPE_CHECKING:
+    from loader.rejected import Origin
 
 ARCHIVE = "archive"
 QUARANTINE = "quarantine"
@@ -43,7 +46,8 @@ class LandingFile(NamedTuple):
     size: int
     mtime_ns: int
     inode: tuple[int, int]
-    in_landing: bool = True
+    in_landing: bool = True  # or in quarantine, to be replayed: it moves to the archive once it is loaded
+    origin: Origin | None = None  # of a quarantine file that is replayed: where its rows came from
 
 
 _TEMPORARY_SUFFIXES = (".tmp", ".part", ".writing", "~")
@@ -83,6 +87,12 @@ def _judge_name(name: str) -> tuple[str | None, str, str]:
         if name.endswith(known):
             return known, "", ""
     return None, "unknown_suffix", f"its name ends in none of {', '.join(_SUFFIXES)}"
+
+
+def format_of(name: str) -> Format | None:
+    """Return what the content of a file of this name is, None where it is no input file's."""
+    known = suffix(name)
+    return _SUFFIXES[known][0] if known else None
 
 
 def discover(landing: Path, *, settle: float, recursive: bool) -> list[LandingFile]:

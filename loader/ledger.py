@@ -38,6 +38,7 @@ class Entry:
     first_error: str | None = None
     quarantine: str | None = None
     reject_codes: Mapping[str, int] = field(default_factory=dict)
+    replay_of: bytes | None = None  # the content whose rejects these rows were
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,7 @@ def record(connection: Connection, entries: Sequence[Entry]) -> None:
                     "first_error": entry.first_error,
                     "quarantine": entry.quarantine,
                     "reject_codes": Jsonb(dict(entry.reject_codes)),
+                    "replay_of": entry.replay_of,
                     "seconds": entry.seconds,
                 }
                 for entry in entries

@@ -7,6 +7,7 @@ handled as integers throughout, since neither Python nor Polars can hold all tha
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 from uuid import UUID
@@ -137,7 +138,7 @@ def _over_limit(batch: pa.RecordBatch, contract: Contract, *, file_id: int, line
         f"{_json(name)}:{_spell(column[0]) if array_weight(column) <= PREFIX_BYTES else '...'}"
         for name, column in zip(batch.schema.names, batch.columns, strict=True)
     )
-    raw, length = shown.encode()[:PREFIX_BYTES], weight(batch)
+    raw, length = shown.encode(errors="surrogateescape")[:PREFIX_BYTES], weight(batch)
     return Block(frame, {0: [Problem("line_too_long", None, message)]}, lambda _: raw, lambda _: length)
 
 
@@ -236,7 +237,7 @@ def _raw(batch: pa.RecordBatch, row: int) -> bytes:
     members = (
         f"{_json(name)}:{_spell(column[row])}" for name, column in zip(batch.schema.names, batch.columns, strict=True)
     )
-    return ("{" + ",".join(members) + "}").encode()
+    return ("{" + ",".join(members) + "}").encode(errors="surrogateescape")
 
 
 def _spell(value: Any) -> str:
@@ -248,13 +249,14 @@ def _spell(value: Any) -> str:
         content = value.as_py()
         is_uuid = content is not None and len(content) == 16  # noqa: PLR2004
         return _json(str(UUID(bytes=content)) if is_uuid else content)
+    if pa.types.is_timestamp(value.type) and value.is_valid:
+        ticks, unit = value.value, value.type.unit
+        return _json(timestamps.spell(ticks, unit) or f"{ticks} {unit} since 1970")
     text, problem = json_text(value, "")
     if problem is None:
         return text or "null"
-    if pa.types.is_timestamp(value.type):
-        return _json(f"{value.value} {value.type.unit} since 1970")
-    if _is_text(value.type):  # not UTF-8: as_py, which str calls, fails on it again
-        return _json(value.as_buffer().to_pybytes().decode(errors="backslashreplace"))
+    if _is_text(value.type):  # Not UTF-8, and so is the row then: a replay must not take it for another text.
+        return json.dumps(value.as_buffer().to_pybytes().decode(errors="surrogateescape"), ensure_ascii=False)
     return _json(pa.repeat(value, 1).to_string())  # Arrow's own spelling, of what Python can't hold too
 
 

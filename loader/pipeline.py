@@ -145,7 +145,8 @@ class Pipeline:
         with ExitStack() as reject_files, connection.transaction():
             taken, alone = self._claim(connection, items)
             for item in taken:
-                rejects = RejectFile(self._landing / landing.QUARANTINE, item.file.path.name, item.digest, item.file_id)
+                folder = self._landing / landing.QUARANTINE
+                rejects = RejectFile(folder, item.file.path.name, item.digest, item.file_id, item.file.origin)
                 item.rejects = reject_files.enter_context(rejects)
             if taken:
                 alone += self._stages(connection, taken)

@@ -20,12 +20,15 @@ from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, TYPE_CHECKING, Self
 
 from loader.errors import FileProblem, FileUnavailable, LoaderError
 from loader.landing import opened
 from loader.model import Reject
 from loader.names import printable, stored_name
+
+if TYPE_CHECKING:
+    from loader.rejected import Origin
 
 _TEMPORARY = ".tmp"
 _REJECTED = ".rejected.ndjson"
@@ -44,15 +47,17 @@ class QuarantineError(LoaderError):
 class RejectFile:
     """The rejected rows of one input file; leaving the context without `publish` leaves nothing behind."""
 
-    def __init__(self, folder: Path, source: str, digest: bytes, file_id: int) -> None:
+    def __init__(self, folder: Path, source: str, digest: bytes, file_id: int, origin: Origin | None = None) -> None:
         self._folder = folder
         self._source = printable(source)
+        self._origin = origin
         self._digest = digest
         self._file: IO[bytes] | None = None
         self._lines: list[bytes] = []
         self._buffered = 0
         self._temporary: Path | None = None
-        self.path = _own_path(folder, source, digest, f".{file_id}{_REJECTED}")
+        # However often rows are replayed, their quarantine file is called after the file that they came in.
+        self.path = _own_path(folder, _PUBLISHED.sub("", source), digest, f".{file_id}{_REJECTED}")
         self.first_error: str | None = None
         self.codes: Counter[str] = Counter()  # rows, by each of their codes
 
@@ -143,6 +148,8 @@ class RejectFile:
             row["raw_base64"] = base64.b64encode(reject.raw).decode()
         if reject.raw_length > len(reject.raw):
             row["raw_truncated_from"] = reject.raw_length
+        if self._origin is not None:
+            row["replayed_from"] = self._origin.place(reject.line)
         return json.dumps(row, ensure_ascii=False).encode() + b"\n"
 
 
@@ -187,6 +194,29 @@ def write_error(folder: Path, source: str, digest: bytes, problem: FileProblem) 
             temporary.unlink(missing_ok=True)
         raise QuarantineError(f"can't write quarantine {path}: {error.strerror}") from error
     return path
+
+
+def replace(path: Path, digest: bytes, lines: Iterable[bytes]) -> None:
+    """Put a file with these lines in the place of a quarantine file, durably, all at once.
+
+    Raises:
+        QuarantineError: it can't be written; the file is as it was.
+    """
+    temporary: Path | None = None
+    try:
+        temporary, file = _temporary_file(path.parent, path.name, digest)
+        with file:
+            file.writelines(lines)
+            file.flush()
+            os.fsync(file.fileno())
+            temporary.rename(path)
+            temporary = None
+        sync_folder(path.parent)
+    except OSError as error:
+        raise QuarantineError(f"can't write quarantine {path}: {error.strerror}") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def published(folder: Path) -> dict[Path, tuple[int, str]]:

@@ -19,7 +19,7 @@ def settle(item: Item, session: Session, folder: Path, contract_version: str) ->
     """Move the file of `item` out of landing, `folder`, where it was loaded, is known already or is refused."""
     outcome = item.outcome
     try:
-        if isinstance(item.problem, FileRefused):
+        if isinstance(item.problem, FileRefused) and item.file.origin is None:  # else it is in quarantine already
             _refuse(item, item.problem, session, folder, contract_version)
         elif item.problem is not None:
             if item.problem.code == "file_vanished" and item.file.in_landing:

@@ -9,7 +9,7 @@ name could not be told apart from the following one. The instant must lie in the
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pyarrow as pa
@@ -20,6 +20,8 @@ DTYPE = pl.Datetime("us", "UTC")
 # Microseconds since 1970 of 0001-01-01T00:00:00Z and 9999-12-31T23:59:59.999999Z.
 FIRST = -62_135_596_800_000_000
 LAST = 253_402_300_799_999_999
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 # in UTC
+_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 _DATE = r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
 _TIME = r"([0-9]{2}):([0-9]{2}):([0-9]{2})(\.[0-9]+)?"
@@ -63,6 +65,17 @@ def in_range(instants: pl.Series) -> pl.Series:
     """Null every instant outside the years 0001..9999, by integer: Python can't hold them to compare."""
     inside = instants.to_physical().is_between(FIRST, LAST)
     return instants if inside.all() else instants.set(~inside, None)
+
+
+def spell(ticks: int, unit: str) -> str | None:
+    """Return `ticks` of a unit since 1970 as RFC 3339 in UTC with all digits, None outside the years 0001..9999."""
+    seconds, fraction = divmod(ticks, _PER_SECOND[unit])
+    try:
+        text = (_EPOCH + timedelta(seconds=seconds)).isoformat()
+    except OverflowError:
+        return None
+    digits = str(_PER_SECOND[unit] + fraction)[1:]
+    return f"{text}.{digits}Z" if fraction else f"{text}Z"
 
 
 def explain(text: str, column: str) -> Problem:

@@ -3,12 +3,12 @@
 INSERT INTO loader_files AS known (
     file_id, sha256, name, size_bytes, status, contract_version, loader_version, host,
     rows_read, rows_inserted, rows_duplicate, rows_conflict, rows_rejected,
-    error_code, first_error, quarantine, reject_codes, started_at, finished_at
+    error_code, first_error, quarantine, reject_codes, replay_of, started_at, finished_at
 )
 VALUES (
     %(file_id)s, %(sha256)s, %(name)s, %(size_bytes)s, %(status)s, %(contract_version)s, %(loader_version)s, %(host)s,
     %(read)s, %(inserted)s, %(duplicates)s, %(conflicts)s, %(rejected)s,
-    %(error_code)s, %(first_error)s, %(quarantine)s, %(reject_codes)s,
+    %(error_code)s, %(first_error)s, %(quarantine)s, %(reject_codes)s, %(replay_of)s,
     clock_timestamp() - make_interval(secs => %(seconds)s), clock_timestamp()
 )
 ON CONFLICT (sha256) DO UPDATE SET
@@ -27,6 +27,7 @@ ON CONFLICT (sha256) DO UPDATE SET
     first_error = excluded.first_error,
     quarantine = excluded.quarantine,
     reject_codes = excluded.reject_codes,
+    replay_of = excluded.replay_of,
     started_at = excluded.started_at,
     finished_at = excluded.finished_at
 WHERE known.status <> 'loaded'

@@ -1,0 +1,74 @@
+"""`loader replay`: load rejected rows again, once the cause is mended."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from loader import __version__
+from loader.commands.options import (
+    add_command,
+    add_database,
+    add_landing,
+    add_output,
+    settings_of,
+    which_database,
+)
+from loader.errors import LoaderError, UsageError
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    parser = add_command(commands, "replay", _replay, "load the rejected rows of quarantine files again")
+    parser.add_argument("files", nargs="+", type=Path, metavar="QUARANTINE_FILE", help="a *.rejected.ndjson")
+    parser.add_argument(
+        "--edit", action="store_true", help="open the raw rows in $VISUAL or $EDITOR first; an emptied line is dropped"
+    )
+    add_landing(parser)
+    add_database(parser)
+    parser.add_argument("--jobs", type=int, metavar="N", help="files to load at the same time (1)")
+    parser.add_argument("--max-line-bytes", type=int, metavar="N", help="longer rows are rejected (16777216)")
+    add_output(parser)
+
+
+def _replay(options: argparse.Namespace) -> int:
+    settings = settings_of(options)
+    if not options.quiet:
+        print(f"loader {__version__}: {which_database(settings)}", file=sys.stderr)
+    from loader.operate.replay import chosen, inspected, replay
+    from loader.progress import view
+    from loader.report import RunReport
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    files = chosen(options.files, settings, say)
+    if options.edit:
+        from loader.operate.edit import edit
+
+        files = [
+            inspected(file.path, settings, lambda _: None)
+            for file in files
+            if edit(file, max_line_bytes=settings.max_line_bytes, say=say)
+        ]
+        if not files and not options.quiet:
+            say("nothing was changed: nothing is replayed")
+    report = RunReport()
+    if files:
+        with view(quiet=options.quiet) as shown:
+            try:
+                replay(settings, files, shown.watcher(), report)
+            except LoaderError as error:
+                if isinstance(error, UsageError) or not options.json:
+                    raise
+                report.error = str(error)
+                shown.say(f"loader: {error}")
+    if report.outcomes and not options.quiet:
+        print(report.as_table(), file=sys.stderr)
+    if options.json:
+        import json
+
+        print(json.dumps(report.as_json()))
+    return report.exit_code
