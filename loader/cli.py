@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from loader import __version__
 from loader.commands import completion, explain, history, init, status, watch
 from loader.commands import explain, history, replay, status, watch
+from loader.commands import explain, history, quarantine, replay, status, watch
 from loader.commands import report as report_command
 from loader.commands import prune
 from loader.commands import doctor, prune
@@ -169,6 +170,7 @@ def parser() -> argparse.ArgumentParser:
     doctor.add(commands)
     prune.add(commands)
 
+    quarantine.add(commands)
     replay.add(commands)
     return parser
 

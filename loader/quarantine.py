@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from loader.rejected import Origin
 
 _TEMPORARY = ".tmp"
-_REJECTED = ".rejected.ndjson"
-_PUBLISHED = re.compile(rf"\.([0-9a-f]{{8}})(?:\.[0-9]+)?\.([0-9]{{1,18}}){re.escape(_REJECTED)}\Z")
+REJECTED = ".rejected.ndjson"
+_PUBLISHED = re.compile(rf"\.([0-9a-f]{{8}})(?:\.[0-9]+)?\.([0-9]{{1,18}}){re.escape(REJECTED)}\Z")
 _MODE = 0o600
 # Rejects are kept in memory up to here, so that a load of many files doesn't hold as many open.
 _BUFFER_BYTES = 1 << 20
@@ -57,7 +57,7 @@ class RejectFile:
         self._buffered = 0
         self._temporary: Path | None = None
         # However often rows are replayed, their quarantine file is called after the file that they came in.
-        self.path = _own_path(folder, _PUBLISHED.sub("", source), digest, f".{file_id}{_REJECTED}")
+        self.path = _own_path(folder, _PUBLISHED.sub("", source), digest, f".{file_id}{REJECTED}")
         self.first_error: str | None = None
         self.codes: Counter[str] = Counter()  # rows, by each of their codes
 
@@ -224,7 +224,7 @@ def published(folder: Path) -> dict[Path, tuple[int, str]]:
 
     Neither does without the other: a server that crashed may give out the ids of a load that died again.
     """
-    names = {path: _PUBLISHED.search(path.name) for path in folder.glob(f"*{_REJECTED}")}
+    names = {path: _PUBLISHED.search(path.name) for path in folder.glob(f"*{REJECTED}")}
     return {path: (int(match[2]), match[1]) for path, match in names.items() if match}
 
 

@@ -42,6 +42,7 @@ def test_an_idle_run_opens_no_connection_and_imports_nothing_heavy(landing: Path
     "command",
     ["", "run", "validate", "migrate", "simulate", "psql", "postgres", "watch", "status", "history", "explain"],
     "command", ["", "run", "validate", "migrate", "simulate", "psql", "postgres", "doctor", "prune"]
+    "command", ["", "run", "validate", "migrate", "simulate", "psql", "postgres", "watch", "replay", "quarantine"]
 )
 def test_help_says_what_the_exit_codes_mean(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:

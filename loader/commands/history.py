@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from loader.commands.options import add_command, add_database, settings_of
+from loader.commands.options import add_command, add_database, settings_of, write
 from loader.errors import UsageError
 
 if TYPE_CHECKING:
@@ -78,23 +78,12 @@ def _history(options: argparse.Namespace) -> int:
 
     with reading(settings) as connection, closing(entries(connection, wanted)) as found:
         if options.json or options.csv:
-            _write(history.as_json(found) if options.json else history.as_csv(found))
+            write(history.as_json(found) if options.json else history.as_csv(found))
             return 0
         width = os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else None
-        _write(f"{line}\n" for line in history.as_table(counted(found), width=width))
+        write(f"{line}\n" for line in history.as_table(counted(found), width=width))
     if not seen:
         print("the ledger has no such file", file=sys.stderr)
     elif seen == _MOST_IN_TABLE and options.limit is None:
         print(f"the newest {seen}; --limit says how many to list", file=sys.stderr)
     return 0
-
-
-def _write(pieces: Iterable[str]) -> None:
-    """Write pieces as they come; whoever reads may stop reading, as `head` does."""
-    try:
-        for piece in pieces:
-            sys.stdout.write(piece)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # What is left in the buffer must not fail again when Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -6,7 +6,9 @@ Light: imported by every command.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +110,14 @@ def which_database(settings: Settings) -> str:
     from loader.conninfo import describe
 
     return describe(settings.database_url or "")
+
+
+def write(pieces: Iterable[str]) -> None:
+    """Write pieces to stdout as they come; whoever reads may stop reading, as `head` does."""
+    try:
+        for piece in pieces:
+            sys.stdout.write(piece)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is left in the buffer must not fail again when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

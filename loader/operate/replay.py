@@ -86,9 +86,9 @@ def _belongs_to(row: Row) -> tuple[str, str]:
 
 def _archived(path: Path, folder: Path) -> Path | None:
     """Return where the archive has a quarantine file of this name."""
-    stem = path.name.removesuffix(".ndjson")
-    found = (folder / landing.ARCHIVE).glob(f"*/{escape(stem)}.*.ndjson") if stem != path.name else iter(())
-    return next(found, None)
+    if not path.name.endswith(quarantine.REJECTED):
+        return None
+    return next((folder / landing.ARCHIVE).glob(f"*/{escape(path.name.removesuffix('.ndjson'))}.*.ndjson"), None)
 
 
 def replay(settings: Settings, files: Sequence[LandingFile], watcher: Watcher, report: RunReport) -> None:
