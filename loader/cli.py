@@ -10,12 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loader import __version__
-from loader.commands import completion, explain, history, init, status, watch
-from loader.commands import explain, history, replay, status, watch
-from loader.commands import explain, history, quarantine, replay, status, watch
+from loader.commands import completion, doctor, explain, history, init, prune, quarantine, replay, status, watch
 from loader.commands import report as report_command
-from loader.commands import prune
-from loader.commands import doctor, prune
 from loader.commands.options import (
     EXIT_CODES,
     add_command,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from loader import cli
 
 Report = dict[str, Any]
 Load = Callable[..., tuple[int, Report]]
@@ -39,3 +42,9 @@ def quarantined(landing_folder: Path) -> list[dict[str, Any]]:
     """All rejected rows in quarantine."""
     files = sorted((landing_folder / "quarantine").glob("*.rejected.ndjson"))
     return [json.loads(line) for file in files for line in file.read_bytes().splitlines()]
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    """All commands, with their parsers."""
+    (found,) = (action for action in cli.parser()._actions if isinstance(action, argparse._SubParsersAction))
+    return dict(found.choices)

@@ -19,7 +19,7 @@ from loader.conninfo import describe, redact
 from loader.errors import UsageError
 from loader.settings import Settings, read
 from tests.conftest import new_database
-from tests.support import Load, Query, event, write_ndjson
+from tests.support import Load, Query, commands, event, write_ndjson
 
 
 def run(landing: Path, conninfo: str, *arguments: str) -> int:
@@ -38,12 +38,7 @@ def test_an_idle_run_opens_no_connection_and_imports_nothing_heavy(landing: Path
     assert "nothing to load" in done.stderr
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["", "run", "validate", "migrate", "simulate", "psql", "postgres", "watch", "status", "history", "explain"],
-    "command", ["", "run", "validate", "migrate", "simulate", "psql", "postgres", "doctor", "prune"]
-    "command", ["", "run", "validate", "migrate", "simulate", "psql", "postgres", "watch", "replay", "quarantine"]
-)
+@pytest.mark.parametrize("command", ["", *commands()])
 def test_help_says_what_the_exit_codes_mean(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         cli.main([*([command] if command else []), "--help"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import shutil
 import subprocess
@@ -14,7 +13,7 @@ import pytest
 from loader import cli
 from loader.contract import load as load_contract
 from loader.settings import Settings, read
-from tests.support import event, write_ndjson
+from tests.support import commands, event, write_ndjson
 
 
 @pytest.fixture
@@ -68,14 +67,9 @@ def test_a_folder_with_other_things_in_it_can_become_a_project(tmp_path: Path) -
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-def _commands() -> dict[str, argparse.ArgumentParser]:
-    (commands,) = (action for action in cli.parser()._actions if isinstance(action, argparse._SubParsersAction))
-    return dict(commands.choices)
-
-
-@pytest.mark.parametrize("name", _commands())
+@pytest.mark.parametrize("name", commands())
 def test_the_help_of_each_command_has_examples_that_are_right(name: str) -> None:
-    epilog = _commands()[name].epilog or ""
+    epilog = commands()[name].epilog or ""
     examples = epilog.partition("examples:\n")[2].partition("\n\n")[0].splitlines()
     assert examples
     for example in examples:
@@ -91,7 +85,7 @@ def test_the_help_of_each_command_has_examples_that_are_right(name: str) -> None
 def test_completion_knows_the_commands_and_their_options(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["completion", shell]) == 0
     script = capsys.readouterr().out
-    for word in [*_commands(), "--max-reject-ratio"]:
+    for word in [*commands(), "--max-reject-ratio"]:
         assert word.removeprefix("--") in script
 
 

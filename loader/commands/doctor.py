@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 
 def add(commands: Any) -> None:
     """Add the command."""
-    doctor = add_command(commands, "doctor", _doctor, "check what goes wrong in practice, and say how to mend it")
+    doctor = add_command(
+        commands,
+        "doctor",
+        _doctor,
+        "check what goes wrong in practice, and say how to mend it",
+        examples=["loader doctor", "loader doctor --json"],
+    )
     add_landing(doctor)
     add_database(doctor)
     doctor.add_argument("--recursive", action="store_true", default=None, help="look below the landing folder too")

@@ -28,12 +28,12 @@ def add(commands: Any) -> None:
         "explain",
         _explain,
         "say where an event came from, or how a file stands and why",
+        exit_codes=_EXIT_CODES,
         examples=[
             "loader explain 018f3c9e-6f5a-7cc0-9d5b-0242ac120002",
             "loader explain landing/events.ndjson",
         ],
     )
-    parser.epilog = _EXIT_CODES
     parser.add_argument(
         "target", metavar="EVENT_ID|FILE", help="an event_id; or a file's path, name, or first digits of its SHA-256"
     )

@@ -31,12 +31,12 @@ def add(commands: Any) -> None:
         "history",
         _history,
         "list what became of each file, newest first",
+        exit_codes=_EXIT_CODES,
         examples=[
             "loader history --since 7d --status refused",
             "loader history --name 'events-*.ndjson' --csv > history.csv",
         ],
     )
-    parser.epilog = _EXIT_CODES
     parser.add_argument("--since", metavar="TIME", help="30m, 12h, 7d or 2w ago, or a date or time of ISO 8601 (UTC)")
     parser.add_argument("--until", metavar="TIME", help="the same; a day is included")
     parser.add_argument("--status", choices=["loaded", "refused"])

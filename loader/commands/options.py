@@ -24,15 +24,21 @@ exit codes:
 
 
 def add_command(
-    commands: Any, name: str, command: Callable[[argparse.Namespace], int], text: str, *, examples: Sequence[str] = ()
+    commands: Any,
+    name: str,
+    command: Callable[[argparse.Namespace], int],
+    text: str,
+    *,
+    examples: Sequence[str],
+    exit_codes: str = EXIT_CODES,
 ) -> argparse.ArgumentParser:
     """Add a command that `command` runs; return its parser."""
-    shown = "".join(f"  {line}\n" for example in examples for line in example.splitlines())
+    shown = "".join(f"  {example}\n" for example in examples)
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=text,
         description=f"{text[0].upper()}{text[1:]}.",
-        epilog=f"examples:\n{shown}\n{EXIT_CODES}" if examples else EXIT_CODES,
+        epilog=f"examples:\n{shown}\n{exit_codes}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(command=command)

@@ -17,7 +17,13 @@ _MOST_LINES = 10
 
 def add(commands: Any) -> None:
     """Add the command."""
-    prune = add_command(commands, "prune", _prune, "show which archived and quarantined files are too old, or delete")
+    prune = add_command(
+        commands,
+        "prune",
+        _prune,
+        "show which archived and quarantined files are too old, or delete",
+        examples=["loader prune --archive-days 90 --quarantine-days 365", "loader prune --archive-days 90 --delete"],
+    )
     prune.add_argument("--archive-days", type=int, metavar="N", help="keep loaded files for N days (for ever)")
     prune.add_argument("--quarantine-days", type=int, metavar="N", help="keep quarantine for N days (for ever)")
     prune.add_argument("--delete", action="store_true", help="delete them; without it nothing is touched")

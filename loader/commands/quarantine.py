@@ -18,8 +18,14 @@ exit codes:
 def add(commands: Any) -> None:
     """Add the command."""
     text = "list what waits in quarantine, by reason and by file, with examples; no database"
-    parser = add_command(commands, "quarantine", _quarantine, text)
-    parser.epilog = _EXIT_CODES
+    parser = add_command(
+        commands,
+        "quarantine",
+        _quarantine,
+        text,
+        exit_codes=_EXIT_CODES,
+        examples=["loader quarantine", "loader quarantine --examples 5"],
+    )
     parser.add_argument("--examples", type=int, default=3, metavar="N", help="rows to show of each reason (3)")
     add_landing(parser)
     add_config(parser)

@@ -21,7 +21,16 @@ from loader.errors import LoaderError, UsageError
 
 def add(commands: Any) -> None:
     """Add the command."""
-    parser = add_command(commands, "replay", _replay, "load the rejected rows of quarantine files again")
+    parser = add_command(
+        commands,
+        "replay",
+        _replay,
+        "load the rejected rows of quarantine files again",
+        examples=[
+            "loader replay landing/quarantine/events.1a2b3c4d.7.rejected.ndjson",
+            "loader replay --edit landing/quarantine/events.1a2b3c4d.7.rejected.ndjson",
+        ],
+    )
     parser.add_argument("files", nargs="+", type=Path, metavar="QUARANTINE_FILE", help="a *.rejected.ndjson")
     parser.add_argument(
         "--edit", action="store_true", help="open the raw rows in $VISUAL or $EDITOR first; an emptied line is dropped"

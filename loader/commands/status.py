@@ -23,12 +23,12 @@ def add(commands: Any) -> None:
         "status",
         _status,
         "say what waits, what is being loaded, and what came last",
+        exit_codes=_EXIT_CODES,
         examples=[
             "loader status",
             "loader status --json",
         ],
     )
-    parser.epilog = _EXIT_CODES
     add_landing(parser)
     add_database(parser)
     parser.add_argument("--settle", type=float, metavar="SECONDS", help="files that changed within are not ready (2)")

@@ -40,6 +40,20 @@ contracts = "contracts"
 # `loader watch`: how often to look at the folder, events or not; and whether to look every second instead (NFS).
 # scan_seconds = 30.0
 # poll = false
+
+# `loader prune`: how long to keep archived files, and what went to quarantine. Without these nothing is pruned.
+# archive_days = 90
+# quarantine_days = 365
+
+# After each run: metrics for Prometheus's textfile collector.
+# metrics_file = "/var/lib/node_exporter/textfile/loader.prom"
+# What is said on stderr: text, or one JSON object a line.
+# log_format = "text"
+# Called when a run fails: a command, which gets the report as JSON on stdin, or a URL, which gets it by POST; also
+# where rows went to quarantine, if you like; and how many seconds it may take.
+# on_failure = ["mail", "-s", "loader failed", "data@example.com"]
+# on_failure_rows = false
+# on_failure_seconds = 30.0
 """
 _IGNORED = "# Data, and the embedded database.\n/landing/\n/.loader/\n"
 _PRIVATE = 0o600  # it may come to hold a password
