@@ -7,12 +7,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from loader import landing
 from loader.landing import LandingFile
 from loader.model import FileOutcome
 from loader.report import RunReport
 from loader.settings import Settings, names_database
+
+if TYPE_CHECKING:
+    from loader.contract import Contract
 
 # Files up to this size share a transaction with their neighbours, up to so many bytes and files together, by all jobs:
 # each file takes an advisory lock, and Postgres has room for some thousands.
@@ -62,8 +66,16 @@ def database(settings: Settings) -> Iterator[str]:
         yield conninfo
 
 
-def run(settings: Settings, files: Sequence[LandingFile], watcher: Watcher, report: RunReport) -> None:
+def run(
+    settings: Settings,
+    files: Sequence[LandingFile],
+    watcher: Watcher,
+    report: RunReport,
+    terms: Contract | None = None,
+) -> None:
     """Load `files`; their outcomes go into `report` as they come, so that they are known whatever happens later.
+
+    Who runs again and again brings the contract: Pandera never forgets a model, and each import makes a new one.
 
     Raises:
         DatabaseError: the database can't be used; files that are not in a report yet are untouched.
@@ -75,7 +87,7 @@ def run(settings: Settings, files: Sequence[LandingFile], watcher: Watcher, repo
     from loader.workers import Workers
 
     started = time.monotonic()
-    terms = contract.load(settings.contracts)
+    terms = terms or contract.load(settings.contracts)
     quarantine.sweep(settings.landing / landing.QUARANTINE)
     watcher.start(len(files), sum(file.size for file in files))
     with database(settings) as conninfo:

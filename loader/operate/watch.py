@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from loader import contract, landing
+from loader.contract import Contract
 from loader.errors import DatabaseError, UsageError
 from loader.landing import LandingFile
 from loader.operate.outage import Outage
@@ -38,14 +39,14 @@ def watch(settings: Settings, watcher: Watcher, say: Callable[[str], None], is_r
         UsageError: the landing folder or the contract is wrong, or watchdog is missing.
         KeyboardInterrupt: a signal came during a load, which was rolled back.
     """
-    contract.load(settings.contracts)  # Better now than when the first file comes.
+    terms = contract.load(settings.contracts)  # Better now than when the first file comes.
     if not settings.landing.is_dir():
         raise UsageError(f"landing folder {settings.landing}: not a directory")
     with Wakeup() as wakeup, ExitStack() as stack:
         events = None if settings.poll else _events(settings, wakeup)
         if events is not None:
             stack.callback(events.close)
-        watch = _Watch(settings, watcher, say, wakeup=wakeup, events=events, stack=stack)
+        watch = _Watch(settings, terms, watcher, say, wakeup=wakeup, events=events, stack=stack)
         is_ready()
         while not wakeup.is_end_asked:
             watch.once()
@@ -82,6 +83,7 @@ class _Watch:
     def __init__(
         self,
         settings: Settings,
+        terms: Contract,
         watcher: Watcher,
         say: Callable[[str], None],
         *,
@@ -90,6 +92,7 @@ class _Watch:
         stack: ExitStack,
     ) -> None:
         self._settings = settings
+        self._terms = terms
         self._watcher = watcher
         self._wakeup = wakeup
         self._events = events
@@ -147,7 +150,7 @@ class _Watch:
                     # An embedded server stays up between the loads.
                     self._stack.enter_context(database(self._settings))
                     self._keeps_database = True
-                run(self._settings, files, self._watcher, RunReport())
+                run(self._settings, files, self._watcher, RunReport(), self._terms)
         except DatabaseError as error:
             self._outage.failed(files, error)
         else:
