@@ -74,7 +74,7 @@ def file_system(host: Host) -> Finding:
         return warn(
             f"{folder} is on a network file system ({mount.kind} at {mount.point}): no file events come from other "
             "hosts, times are those of its server's clock, and a rename or lock may be seen late",
-            "use `loader run` from cron rather than file events; let producers write to a temporary name and rename",
+            "loader watch --poll   # or loader run from cron; let producers write under a temporary name and rename",
         )
     if mount.kind in _IN_MEMORY:
         return warn(
