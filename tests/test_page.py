@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections import Counter
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from loader import cli, resources
 from loader.operate import page, page_data
@@ -133,6 +135,22 @@ def test_a_load_in_the_middle_is_not_seen_by_half(
     shown = report()
     assert shown.tiles["rejected"] == "1"
     assert shown.column("codes", "rows") == shown.column("sizes", "files") == 1
+
+
+def test_a_role_that_may_only_read_is_enough(
+    load: Load, landing: Path, report: Report, query: Query, database: str
+) -> None:
+    write_ndjson(landing / "a.ndjson", event())
+    load()
+    role = f"loader_test_reader_{os.getpid()}"
+    query(f"CREATE ROLE {role} LOGIN PASSWORD 'reads'")
+    try:
+        query(f"GRANT SELECT ON events, loader_files, loader_migrations TO {role}")
+        where = make_conninfo(database, user=role, password="reads")
+        shown = report("--database-url", where)
+        assert shown.tiles["inserted"] == "1"
+    finally:
+        query(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 @pytest.mark.parametrize("fixture", ["database", "empty_database"])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.pages import HOSTILE, Report, load_all_sorts
-from tests.support import Load, event, write_ndjson
+from tests.support import Load, Query, event, write_ndjson
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -70,6 +70,25 @@ def test_every_chart_is_drawn(load: Load, landing: Path, report: Report, browser
             marks = tab.locator(f"#chart-{chart} svg .mark-rect path[aria-label], #chart-{chart} svg .mark-symbol path")
             boxes = [mark.bounding_box() for mark in marks.all()]
             assert any(box and box["width"] > 3 and box["height"] > 3 for box in boxes), chart
+
+
+def test_days_stand_in_their_order_even_where_some_have_no_reject(
+    load: Load, landing: Path, report: Report, browser: Any, tmp_path: Path, query: Query
+) -> None:
+    write_ndjson(landing / "a.ndjson", event(), "{")
+    load()
+    query(
+        "UPDATE loader_files SET started_at = started_at - interval '2 days', finished_at = now() - interval '2 days'"
+    )
+    write_ndjson(landing / "b.ndjson", event())
+    load()
+    report("--days", "5")
+    with shown(browser, tmp_path / "page.html") as tab:
+        (rows, codes) = (
+            tab.locator(f"#chart-{chart} svg .role-axis-label text").all_text_contents()[:5]
+            for chart in ("rows", "codes")
+        )
+        assert rows == codes
 
 
 def test_a_bar_says_on_hover_what_its_table_says(

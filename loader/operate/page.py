@@ -20,6 +20,8 @@ from loader.operate.page_data import PageData
 from loader.operate.page_waiting import Quarantine
 from loader.operate.page_words import moment
 
+_NO_SCRIPT = '<noscript><p class="note">The charts need JavaScript. The tables have the same numbers.</p></noscript>'
+
 
 def charting_library() -> str:
     """Return the JavaScript of Vega, Vega-Lite and Vega-Embed.
@@ -51,6 +53,7 @@ def render(data: PageData | None, quarantine: Quarantine, *, database: str, days
     # As modules they keep their names to themselves.
     marked_up = [f'<script type="module">{script}</script>' for script in scripts]
     if charts:
+        sections.insert(0, _NO_SCRIPT)
         marked_up.insert(0, f'<script type="application/json" id="charts">{_json(charts)}</script>')
     return Template(resources.asset("page.html")).substitute(
         hashes=" ".join(map(_hash, scripts)) or "'none'",

@@ -32,6 +32,7 @@ _DAYS = {
     "labelAngle": 0,
     "labelOverlap": "greedy",
     "labelSeparation": 8,
+    "labelPadding": 6,
     "ticks": False,
 }
 # Rates go up and down by factors.
@@ -171,7 +172,7 @@ def _stacked(values: list[Spec], field: str, colours: Spec) -> Spec:
         data={"values": values},
         mark={"type": "bar"},
         encoding={
-            "x": {"field": "day", "type": "ordinal", "title": None, "sort": None, "axis": _DAYS},
+            "x": {"field": "day", "type": "ordinal", "title": None, "axis": _DAYS},
             "y": {
                 "field": "rows",
                 "type": "quantitative",

@@ -77,7 +77,7 @@ def _tiles(data: PageData, quarantine: Quarantine) -> str:
         html.tile(
             "rate", "rows a second", number(page_charts.rate(read, busy)), f"in {duration(round(busy, 2))} of loading"
         ),
-        html.tile("refused", "files refused", number(refused), "nothing of them was loaded", bad=refused > 0),
+        html.tile("refused", "files refused", number(refused), "nothing of them loaded", bad=refused > 0),
         html.tile("waiting", "rows in quarantine", number(waiting), f"in {plural(len(quarantine.files), 'file')}"),
     ]
     return f'<section class="tiles">{"".join(tiles)}</section>'
@@ -211,7 +211,7 @@ def _events(data: PageData, charts: Charts) -> list[str]:
         ("event name", "events", "share"),
         [(name(row.name), row.rows, share(row.rows, all_rows)) for row in data.names],
     )
-    quantiles = f"half within {duration(median)}, 95% within {duration(most)}, 99% within {duration(nearly_all)}"
+    quantiles = f"median {duration(median)}, 95% up to {duration(most)}, 99% up to {duration(nearly_all)}"
     return [
         html.section(
             "Lateness of events",
