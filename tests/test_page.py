@@ -195,7 +195,8 @@ def test_a_missing_extra_says_what_to_install(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"), [(["--days", "0"], "--days"), (["-o", "nowhere/page.html"], "nowhere")]
+    ("arguments", "message"),
+    [(["--days", "0"], "--days"), (["--days", "367"], "--days"), (["-o", "nowhere/page.html"], "nowhere")],
 )
 def test_what_cannot_be_done_is_said(
     arguments: list[str], message: str, database: str, landing: Path, capsys: pytest.CaptureFixture[str]

@@ -11,7 +11,7 @@ from loader.commands.options import add_command, add_database, add_landing, sett
 from loader.errors import UsageError
 
 _OUTPUT = Path("loader-report.html")
-_MOST_DAYS = 3660
+_MOST_DAYS = 366  # a bar a day, and all of them on one screen
 
 
 def add(commands: Any) -> None:
@@ -27,7 +27,9 @@ def add(commands: Any) -> None:
         ],
     )
     parser.add_argument("-o", "--output", type=Path, default=_OUTPUT, metavar="FILE", help=f"({_OUTPUT})")
-    parser.add_argument("--days", type=int, default=30, metavar="N", help="how far back, today included (30)")
+    parser.add_argument(
+        "--days", type=int, default=30, metavar="N", help="how far back, today included; at most 366 (30)"
+    )
     add_landing(parser)
     add_database(parser)
 
