@@ -15,7 +15,7 @@ from psycopg.conninfo import make_conninfo
 
 from loader import cli, resources
 from loader.operate import page, page_data
-from loader.operate.page_words import duration, lateness_bins, name, share, size, size_bins
+from loader.operate.page_words import lateness, lateness_bins, name, share, size_bins
 from tests.pages import HOSTILE, Page, Report, load_all_sorts
 from tests.support import Load, Query, event, quarantined, write_ndjson
 
@@ -165,6 +165,13 @@ def test_where_nothing_was_loaded_the_page_is_friendly(
     assert shown.tags["script"] == 0
 
 
+def test_where_there_is_no_database_none_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["report"]) == 0
+    assert "Nothing has been loaded yet" in (tmp_path / "loader-report.html").read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["loader-report.html"]
+
+
 def test_planted_quarantine_files_do_no_harm(load: Load, landing: Path, report: Report) -> None:
     write_ndjson(landing / "a.ndjson", event(), "{")
     load()
@@ -212,13 +219,8 @@ def test_data_in_the_page_cannot_end_its_script() -> None:
 
 
 def test_words() -> None:
-    assert [duration(seconds) for seconds in (0, 0.25, 59, 90, 5400, 36_000, -90, 86_400 * 400)] == [
-        "0 s", "0.25 s", "59 s", "1.5 min", "1.5 h", "10 h", "-1.5 min", "1.1 y",
-    ]  # fmt: skip
-    assert [size(value) for value in (0, 1023, 1024, 1536, 29_675_000, 5 << 40)] == [
-        "0 B", "1023 B", "1 KiB", "1.5 KiB", "28.3 MiB", "5.0 TiB",
-    ]  # fmt: skip
+    assert [lateness(90), lateness(-90)] == ["90 s", "-90 s"]
     assert [share(1, 3), share(0, 3), share(1, 1_000_000), share(0, 0)] == ["33.33%", "0.00%", "under 0.01%", ""]
     assert name("a\u202eb\x1b" + "c" * 200) == "a\\u202eb\\x1b" + "c" * 107 + "…"
-    assert size_bins([1024, 2048]) == ["under 1 KiB", "1 KiB to 2 KiB", "2 KiB or more"]
-    assert lateness_bins([0, 60, 3600]) == ["in the future", "under 1 min", "1 min to 1 h", "1 h or more"]
+    assert size_bins([1000, 10_000]) == ["under 1 kB", "1 kB to 10 kB", "10 kB or more"]
+    assert lateness_bins([0, 60, 7200]) == ["in the future", "under 60 s", "60 s to 2 h", "2 h or more"]

@@ -18,7 +18,7 @@ from loader.errors import UsageError
 from loader.operate import page_sections
 from loader.operate.page_data import PageData
 from loader.operate.page_waiting import Quarantine
-from loader.operate.page_words import moment
+from loader.operate.words import moment
 
 _NO_SCRIPT = '<noscript><p class="note">The charts need JavaScript. The tables have the same numbers.</p></noscript>'
 
@@ -47,7 +47,7 @@ def render(data: PageData | None, quarantine: Quarantine, *, database: str, days
         sections, charts = page_sections.everything(data, quarantine)
         span = f"{data.overview.first_day} to {data.overview.made_at:%Y-%m-%d}"
         subtitle = (
-            f"{escape(database)} · the last {days} days, {span} · made {moment(data.overview.made_at)} · times are UTC"
+            f"{escape(database)} · the last {days} days, {span} · made {moment(data.overview.made_at)} · days are UTC"
         )
     scripts = [library, resources.asset("page.js")] if charts else []
     # As modules they keep their names to themselves.

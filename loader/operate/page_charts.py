@@ -12,7 +12,8 @@ from datetime import date
 from typing import Any
 
 from loader.operate.page_data import LATENESS_BOUNDS, SIZE_BOUNDS, CodeDay, Day, EventName, File, LatenessBin, SizeBin
-from loader.operate.page_words import lateness_bins, moment, name, size_bins
+from loader.operate.page_words import lateness_bins, name, size_bins
+from loader.operate.words import moment
 
 Spec = dict[str, Any]
 

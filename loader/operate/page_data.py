@@ -20,7 +20,7 @@ SAMPLE_ROWS = 500_000
 FILES_SHOWN = 300
 REFUSED_SHOWN = 50
 NAMES_SHOWN = 15
-SIZE_BOUNDS = [1 << 10, 1 << 14, 1 << 18, 1 << 20, 1 << 22, 1 << 24, 1 << 26, 1 << 28, 1 << 30]
+SIZE_BOUNDS = [10**power for power in range(3, 10)]
 LATENESS_BOUNDS = [0, 60, 600, 3600, 6 * 3600, 86_400, 7 * 86_400, 30 * 86_400, 365 * 86_400]
 
 

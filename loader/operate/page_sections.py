@@ -12,17 +12,8 @@ from loader.operate import page_charts
 from loader.operate import page_html as html
 from loader.operate.page_data import FILES_SHOWN, LATENESS_BOUNDS, REFUSED_SHOWN, SIZE_BOUNDS, PageData
 from loader.operate.page_waiting import Example, Quarantine
-from loader.operate.page_words import (
-    duration,
-    lateness_bins,
-    moment,
-    name,
-    number,
-    plural,
-    share,
-    size,
-    size_bins,
-)
+from loader.operate.page_words import lateness, lateness_bins, name, number, share, size_bins
+from loader.operate.words import count, duration, moment, size
 
 Charts = dict[str, Any]
 
@@ -71,14 +62,12 @@ def _tiles(data: PageData, quarantine: Quarantine) -> str:
         html.tile("read", "rows read", number(read), size(sum(day.size_bytes for day in days))),
     ]
     for outcome in ("inserted", "duplicates", "conflicts", "rejected"):
-        count = sum(getattr(day, outcome) for day in days)
-        tiles.append(html.tile(outcome, outcome, number(count), share(count, read)))
+        rows = sum(getattr(day, outcome) for day in days)
+        tiles.append(html.tile(outcome, outcome, number(rows), share(rows, read)))
     tiles += [
-        html.tile(
-            "rate", "rows a second", number(page_charts.rate(read, busy)), f"in {duration(round(busy, 2))} of loading"
-        ),
+        html.tile("rate", "rows a second", number(page_charts.rate(read, busy)), f"in {busy:,.1f} s of loading"),
         html.tile("refused", "files refused", number(refused), "nothing of them loaded", bad=refused > 0),
-        html.tile("waiting", "rows in quarantine", number(waiting), f"in {plural(len(quarantine.files), 'file')}"),
+        html.tile("waiting", "rows in quarantine", number(waiting), f"in {count(len(quarantine.files), 'file')}"),
     ]
     return f'<section class="tiles">{"".join(tiles)}</section>'
 
@@ -121,7 +110,7 @@ def _rejects(data: PageData, quarantine: Quarantine, charts: Charts) -> str:
         [(f"{row.day}", name(row.code), row.rows, row.files) for row in reversed(data.codes)],
     )
     examples = "".join(
-        html.details("".join(map(_example, quarantine.examples[code])), f"{name(code)}: {plural(rows[code], 'row')}")
+        html.details("".join(map(_example, quarantine.examples[code])), f"{name(code)}: {count(rows[code], 'row')}")
         for code in codes
         if code in quarantine.examples
     )
@@ -211,7 +200,7 @@ def _events(data: PageData, charts: Charts) -> list[str]:
         ("event name", "events", "share"),
         [(name(row.name), row.rows, share(row.rows, all_rows)) for row in data.names],
     )
-    quantiles = f"median {duration(median)}, 95% up to {duration(most)}, 99% up to {duration(nearly_all)}"
+    quantiles = f"median {lateness(median)}, 95% up to {lateness(most)}, 99% up to {lateness(nearly_all)}"
     return [
         html.section(
             "Lateness of events",
@@ -253,7 +242,7 @@ def _waiting(quarantine: Quarantine, rows: dict[int, int]) -> list[str]:
         for refusal in quarantine.refusals[:_WAITING_SHOWN]
     ]
     held, refused = len(quarantine.files), len(quarantine.refusals)
-    said = f"{plural(held, 'file')} of rejected rows and {plural(refused, 'refused file')}"
+    said = f"{count(held, 'file')} of rejected rows and {count(refused, 'refused file')}"
     more = f" The tables show {_WAITING_SHOWN} of each." if max(held, refused) > _WAITING_SHOWN else ""
     tables = html.table("waiting", ("file of rejects", "rows", "size", "since"), files) if files else ""
     if refusals:

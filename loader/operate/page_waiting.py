@@ -5,7 +5,6 @@ Nothing here trusts the files: whoever may write into the folder may have writte
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ import msgspec
 from loader import quarantine
 from loader.errors import FileUnavailable
 from loader.landing import opened
+from loader.operate.waiting import Refusal, refusals
 
 EXAMPLES = 3  # of each code
 _EXAMPLE_FILES = 200
@@ -45,19 +45,11 @@ class WaitingFile(NamedTuple):
     changed: datetime
 
 
-class WaitingRefusal(NamedTuple):
-    """Why a file was refused that waits in quarantine."""
-
-    source: str
-    code: str
-    message: str
-
-
 class Quarantine(NamedTuple):
     """What waits: files of rejects, newest first; refused files; and examples by code."""
 
     files: list[WaitingFile]
-    refusals: list[WaitingRefusal]
+    refusals: list[Refusal]
     examples: dict[str, list[Example]]
 
 
@@ -75,12 +67,6 @@ class _Row(msgspec.Struct):
     raw_base64: str | None = None
 
 
-class _Refusal(msgspec.Struct):
-    source: str
-    code: str
-    message: str
-
-
 def look(folder: Path) -> Quarantine:
     """Look through the quarantine folder; there may be none."""
     found = []
@@ -93,7 +79,7 @@ def look(folder: Path) -> Quarantine:
     examples: defaultdict[str, list[Example]] = defaultdict(list)
     for file in found[:_EXAMPLE_FILES]:
         _add_examples(folder / file.name, examples)
-    return Quarantine(found, _refusals(folder), dict(examples))
+    return Quarantine(found, list(refusals(folder)), dict(examples))
 
 
 def _add_examples(path: Path, examples: defaultdict[str, list[Example]]) -> None:
@@ -110,15 +96,3 @@ def _add(row: _Row, examples: defaultdict[str, list[Example]]) -> None:
     for problem in row.errors:
         if len(examples[problem.code]) < EXAMPLES:
             examples[problem.code].append(Example(row.source, row.line, problem.column, problem.message, raw))
-
-
-def _refusals(folder: Path) -> list[WaitingRefusal]:
-    refusals = []
-    for path in sorted(folder.glob("*.error.json"), key=lambda path: os.fsencode(path.name)):
-        with (
-            suppress(FileUnavailable, OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError),
-            opened(path) as file,
-        ):
-            refusal = msgspec.json.decode(file.read(_LINE_BYTES), type=_Refusal)
-            refusals.append(WaitingRefusal(refusal.source, refusal.code, refusal.message))
-    return refusals

@@ -13,6 +13,11 @@ from loader.run import database
 from loader.settings import Settings, names_database
 
 
+def is_there(settings: Settings) -> bool:
+    """Say whether there is a database to look at: the embedded one is made by the first load."""
+    return names_database(settings) or os.path.lexists(settings.embedded / "postgres")
+
+
 @contextmanager
 def reading(settings: Settings) -> Iterator[Connection]:
     """Yield a session on the database that the settings mean; errors of the driver in there become the loader's.
@@ -20,7 +25,7 @@ def reading(settings: Settings) -> Iterator[Connection]:
     Raises:
         DatabaseError: it can't be reached or read, or has no schema of this program's version.
     """
-    if not names_database(settings) and not os.path.lexists(settings.embedded / "postgres"):
+    if not is_there(settings):
         raise DatabaseError(f"there is no database in {settings.embedded}/ yet: `loader run` makes it")
     with database(settings) as conninfo, connected(conninfo) as connection:
         if migrate.pending(connection):

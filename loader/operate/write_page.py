@@ -10,6 +10,7 @@ from loader import landing
 from loader.database import connected
 from loader.errors import UsageError
 from loader.operate import page, page_data, page_waiting
+from loader.operate.reading import is_there
 from loader.run import database
 from loader.settings import Settings
 
@@ -23,9 +24,10 @@ def write_page(settings: Settings, output: Path, *, days: int, described: str) -
     """
     library = page.charting_library()
     waiting = page_waiting.look(settings.landing / landing.QUARANTINE)
-    with database(settings) as conninfo, connected(conninfo) as connection:
-        file_ids = [file.file_id for file in waiting.files]
-        data = page_data.read(connection, days=days, quarantined=file_ids)
+    data = None
+    if is_there(settings):
+        with database(settings) as conninfo, connected(conninfo) as connection:
+            data = page_data.read(connection, days=days, quarantined=[file.file_id for file in waiting.files])
     text = page.render(data, waiting, database=described, days=days, library=library).encode()
     try:
         _write(output, text)
