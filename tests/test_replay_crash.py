@@ -38,7 +38,7 @@ STEPS = [
     "archived",
 ]
 # About as many calls and returns of the loader's functions as the replay takes.
-CALLS = 5_000
+CALLS = 16_000
 COLOURED = 40
 
 
