@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # each file takes an advisory lock, and Postgres has room for some thousands.
 _SMALL_FILE_BYTES = 4 << 20
 _BATCH_BYTES = 64 << 20
-_BATCH_FILES = 2000
+_BATCH_FILES = 1000
 
 
 @dataclass(frozen=True, slots=True)
