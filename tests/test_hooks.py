@@ -121,6 +121,20 @@ def test_a_database_that_is_down_is_told_to_the_command(
     assert path.exists()
 
 
+def test_a_process_of_its_own_calls_the_hook_of_its_environment(
+    landing: Path, tmp_path: Path, script: list[str], told: Any
+) -> None:
+    write_ndjson(landing / "a.ndjson", event())
+    command = [sys.executable, "-m", "loader", "run", "--quiet", "--json", "--settle", "0", "--landing", str(landing)]
+    environment = os.environ | {"DATABASE_URL": DOWN, "LOADER_ON_FAILURE": shlex.join(script)}
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    ((_, report),) = told()
+    printed = json.loads(done.stdout)
+    assert (report["error"], report["files"]) == (printed["error"], printed["files"])
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_refused_file_is_told_with_the_report(load: Load, landing: Path, script: list[str], told: Any) -> None:
     (landing / "a.parquet").write_bytes(b"no Parquet")
     write_ndjson(landing / "b.ndjson", event())

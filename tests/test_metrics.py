@@ -99,6 +99,15 @@ def test_rows_rejects_and_files_are_counted_and_go_on_over_runs(load: Load, land
     assert value(second, "last_success_timestamp_seconds") >= before - 1
 
 
+def test_rows_of_a_refused_file_are_no_inserted_rows(load: Load, landing: Path, path: Path) -> None:
+    write_ndjson(landing / "a.ndjson", event(), "{")
+    assert load("--metrics-file", str(path), "--max-rejects", "0")[0] == 1
+    found = read(path)
+    assert value(found, "rows_total", outcome="inserted") == value(found, "rows_total", outcome="rejected") == 0
+    assert value(found, "rejects_total", code="malformed_json") == 1
+    assert value(found, "files_total", status="refused") == 1
+
+
 def test_an_idle_run_is_a_success_and_imports_nothing_heavy(landing: Path, path: Path) -> None:
     arguments = ["run", "--landing", str(landing), "--database-url", DOWN, "--metrics-file", str(path)]
     code = (

@@ -22,10 +22,10 @@ _MAX_TEXT = 1000
 class Ending:
     """How a run ends, as far as is known by now."""
 
-    def __init__(self, report: RunReport | None = None) -> None:
+    def __init__(self, report: RunReport | None = None, exit_code: int = 0, error: str | None = None) -> None:
         self.report = report  # None: there was nothing to load
-        self.exit_code = 0
-        self.error: str | None = None
+        self.exit_code = exit_code
+        self.error = error
 
 
 @contextmanager

@@ -132,6 +132,8 @@ def _locked(folder: Path) -> Iterator[None]:
                 if not left:
                     raise
                 time.sleep(_LOCK_PAUSE)
+            except OSError:
+                break  # a file system without locks, where one must do with one job
         yield
         os.fsync(descriptor)  # The name is durable, too.
     finally:
