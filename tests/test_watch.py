@@ -383,3 +383,34 @@ def test_however_many_events_there_are_they_are_one_byte() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         wakeup.wait(at_least=3600, at_most=3600)  # The end waits for nothing.
         assert wakeup.is_end_asked
+
+
+def test_metrics_are_kept_up_to_date_after_each_load_and_while_there_is_none(landing: Path, database: str) -> None:
+    metrics = landing.parent / "loader.prom"
+    with watching(landing, database, "--metrics-file", str(metrics), "--scan-seconds", "1") as loader:
+        until(metrics.exists, "the first metrics")
+        put(landing, "a.ndjson", event(), "{")
+        until(lambda: 'outcome="inserted"} 1' in metrics.read_text(), "metrics of the load")
+        assert 'code="malformed_json"} 1' in metrics.read_text()
+        loader.end_idle(database)
+
+
+def test_an_outage_calls_for_help_once(landing: Path, database: str) -> None:
+    calls = landing.parent / "calls"
+    hook = f"sh -c 'echo \"$LOADER_FAILURE\" >> {calls}'"
+    put(landing, "a.ndjson", event())
+    with watching(landing, f"{database} dbname=is_not_there", "--on-failure", hook) as loader:
+        loader.until_it_says("files stay where they are")
+        until(calls.exists, "a call")
+        time.sleep(2.5)  # the second try comes a second after the first
+    assert calls.read_text().count("loader run: exit code 1") == 1
+
+
+def test_json_logs_have_an_object_for_each_file(landing: Path, database: str) -> None:
+    with watching(landing, database, "--log-format", "json") as loader:
+        put(landing, "a.ndjson", event())
+        loader.until_it_says("file_finished")
+        loader.end_idle(database)
+        lines = [json.loads(line) for line in loader.said.splitlines()]
+    assert [line["file"] for line in lines if line["event"] == "file_finished"] == ["a.ndjson"]
+    assert lines[0]["event"] == "watch_started"

@@ -13,9 +13,11 @@ from loader.commands.options import (
     add_landing,
     add_limits,
     add_output,
+    add_outside,
     settings_of,
     which_database,
 )
+from loader.operate.logs import INFO, Log
 
 if TYPE_CHECKING:
     from loader.model import FileOutcome
@@ -47,26 +49,30 @@ def add(commands: Any) -> None:
     )
     add_limits(watch)
     add_output(watch)
+    add_outside(watch)
 
 
 def _watch(options: argparse.Namespace) -> int:
     settings = settings_of(options)
-    if not options.quiet:
-        print(f"loader {__version__}: {which_database(settings)}", file=sys.stderr)
+    log = Log(as_json=settings.log_format == "json", quiet=options.quiet)
+    name = which_database(settings)
+    log.write(INFO, "watch_started", f"loader {__version__}: {name}", version=__version__, database=name)
     import json
 
     from loader.conninfo import redact
     from loader.names import printable
     from loader.operate.watch import watch
-    from loader.progress import PlainView
-    from loader.report import file_as_json
+    from loader.progress import JsonView, PlainView
+    from loader.report import file_as_json, is_trouble
     from loader.run import Watcher
 
-    view = PlainView(sys.stderr, quiet=options.quiet)
+    view = JsonView(sys.stderr, log) if log.as_json else PlainView(sys.stderr, quiet=options.quiet)
 
     def finished(outcome: FileOutcome) -> None:
-        is_trouble = bool(outcome.error_code or outcome.counts.quarantined)
-        (view.say if is_trouble else view.notify)(_line(outcome))
+        if log.as_json:
+            view.finished(outcome)
+        else:
+            (view.say if is_trouble(outcome) else view.notify)(_line(outcome))
         if options.json:
             print(json.dumps(file_as_json(outcome)), flush=True)
 
@@ -75,6 +81,7 @@ def _watch(options: argparse.Namespace) -> int:
         Watcher(view.notify, lambda _files, _size: None, lambda _size, _rows, _rejected: None, finished),
         say=lambda line: view.say(printable(redact(f"loader: {line}"))),
         is_ready=lambda: view.notify(f"watching {printable(str(settings.landing))}"),
+        log=log,
     )
     view.notify("stopped; no file was in hand")
     return 0

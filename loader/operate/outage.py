@@ -31,6 +31,11 @@ class Outage:
         self._suspects: list[LandingFile] = []
 
     @property
+    def is_on(self) -> bool:
+        """Say whether the database can't be used, as far as is known."""
+        return self._reason is not None
+
+    @property
     def seconds_left(self) -> float:
         """How long the database should be left alone."""
         return max(0.0, self._until - self._clock())

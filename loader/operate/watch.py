@@ -14,6 +14,8 @@ from loader import contract, landing
 from loader.contract import Contract
 from loader.errors import DatabaseError, UsageError
 from loader.landing import LandingFile
+from loader.operate.aftermath import Ending, tell
+from loader.operate.logs import Log, safe
 from loader.operate.outage import Outage
 from loader.operate.patience import Patience
 from loader.operate.wakeup import Wakeup
@@ -30,10 +32,13 @@ _BREATH_SECONDS = 0.2
 _SCAN_SHARE = 0.2
 
 
-def watch(settings: Settings, watcher: Watcher, say: Callable[[str], None], is_ready: Callable[[], None]) -> None:
+def watch(
+    settings: Settings, watcher: Watcher, say: Callable[[str], None], is_ready: Callable[[], None], log: Log
+) -> None:
     """Load what comes into the landing folder until SIGINT or SIGTERM asks for the end between two loads.
 
     `say` gets each line about trouble that comes or goes; `is_ready` is called when the first scan is about to start.
+    Each pass with work counts as a run for the metrics and the call for help, and so does an idle one now and then.
 
     Raises:
         UsageError: the landing folder or the contract is wrong, or watchdog is missing.
@@ -46,7 +51,7 @@ def watch(settings: Settings, watcher: Watcher, say: Callable[[str], None], is_r
         events = None if settings.poll else _events(settings, wakeup)
         if events is not None:
             stack.callback(events.close)
-        watch = _Watch(settings, terms, watcher, say, wakeup=wakeup, events=events, stack=stack)
+        watch = _Watch(settings, terms, watcher, say, log=log, wakeup=wakeup, events=events, stack=stack)
         is_ready()
         while not wakeup.is_end_asked:
             watch.once()
@@ -87,6 +92,7 @@ class _Watch:
         watcher: Watcher,
         say: Callable[[str], None],
         *,
+        log: Log,
         wakeup: Wakeup,
         events: Events | None,
         stack: ExitStack,
@@ -94,6 +100,8 @@ class _Watch:
         self._settings = settings
         self._terms = terms
         self._watcher = watcher
+        self._log = log
+        self._told = float("-inf")  # when the outside was last told how it goes
         self._wakeup = wakeup
         self._events = events
         self._stack = stack
@@ -113,6 +121,8 @@ class _Watch:
             # At once, if it could be used: more may have come, or be left.
             self._wakeup.wait(at_least=max(breath, self._outage.seconds_left), at_most=0)
             return
+        if time.monotonic() - self._told >= self._settings.scan_seconds and not self._away.is_on:
+            self._tell(Ending(), started, self._settings)
         often = self._settings.poll or self._away.is_on
         pause = min(self._settings.scan_seconds, _POLL_SECONDS if often else self._settings.scan_seconds)
         self._wakeup.wait(at_least=breath, at_most=min(pause, self._patience.next_look - time.monotonic()))
@@ -144,15 +154,29 @@ class _Watch:
         return None
 
     def _load(self, files: Sequence[LandingFile]) -> None:
+        report = RunReport()
+        ending = Ending(report)
+        started = time.monotonic()
+        is_first_failure = not self._outage.is_on
         try:
             with self._wakeup.interruptible():
                 if not self._keeps_database:
                     # An embedded server stays up between the loads.
                     self._stack.enter_context(database(self._settings))
                     self._keeps_database = True
-                run(self._settings, files, self._watcher, RunReport(), self._terms)
+                run(self._settings, files, self._watcher, report, self._terms)
         except DatabaseError as error:
             self._outage.failed(files, error)
+            ending.exit_code, ending.error = 1, safe(str(error))
+            # One call for each outage, not for each try.
+            settings = self._settings if is_first_failure else self._settings._replace(on_failure=None)
+            self._tell(ending, started, settings)
         else:
+            ending.exit_code = report.exit_code
             # Whatever is still there at the next scan is not to be tried again at once.
             self._patience.tried([*files, *self._outage.passed()])
+            self._tell(ending, started, self._settings)
+
+    def _tell(self, ending: Ending, started: float, settings: Settings) -> None:
+        self._told = time.monotonic()
+        tell(settings, ending, self._log, seconds=self._told - started)
