@@ -299,10 +299,13 @@ def test_what_stands_in_quarantine_by_others_hands_does_no_harm(landing: Path, l
 
 
 def test_a_database_that_is_down_is_one_line(landing: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["explain", ID, "--landing", str(landing), "--database-url", "postgresql://127.0.0.1:1/x"]) == 1
+    where = ["--landing", str(landing), "--database-url", "postgresql://127.0.0.1:1/x"]
+    assert cli.main(["explain", ID, *where]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.count("\n") == 1
+    assert cli.main(["explain", ID, "--json", *where]) == 1
+    assert "can't connect" in json.loads(capsys.readouterr().out)["error"]
 
 
 def test_lines_are_counted_across_blocks_and_lines_over_the_limit(

@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 import time
+import uuid
 from hashlib import sha256
 from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from loader import cli, resources
 from loader.operate.words import duration, section, size
@@ -221,3 +223,21 @@ def test_long_texts_go_on_below() -> None:
     assert lines[0].startswith("title       word")
     assert lines[1].startswith(" " * 14 + "word")
     assert lines[-1] == " " * 12 + r"short\x1b"
+
+
+def test_the_loaders_own_role_may_look(landing: Path, load: Load, database: str, query: Query, ask: Ask) -> None:
+    write_ndjson(landing / "a.ndjson", event())
+    load()
+    role = f"reader_{uuid.uuid4().hex[:12]}"
+    query(f"CREATE ROLE {role}")
+    try:
+        query(f"GRANT SELECT ON events, loader_files, loader_migrations TO {role}")
+        path = write_ndjson(landing / "b.ndjson", event())
+        with psycopg.connect(database) as connection:
+            claim(connection, path)
+            found = status(ask, "--database-url", make_conninfo(database, options=f"-c role={role}"))
+        assert found["last_run"]["loaded"] == 1
+        assert found["events"]["rows"] == 1
+        assert (found["in_flight"][0]["name"], found["in_flight"][0]["seconds"]) == ("b.ndjson", None)
+    finally:
+        query(f"DROP OWNED BY {role}; DROP ROLE {role}")

@@ -52,12 +52,20 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _explain_event(settings: Settings, target: str, *, as_json: bool) -> int:
+    import json
     from uuid import UUID
 
+    from loader.conninfo import redact
+    from loader.errors import DatabaseError
     from loader.operate import explain_event_text
     from loader.operate.explain_event import explain_event
 
-    found = explain_event(settings, UUID(target), notify=lambda line: print(line, file=sys.stderr))
+    try:
+        found = explain_event(settings, UUID(target), notify=lambda line: print(line, file=sys.stderr))
+    except DatabaseError as error:
+        if as_json:
+            print(json.dumps({"event_id": target.lower(), "status": None, "error": redact(str(error))}))
+        raise
     if as_json:
         print(explain_event_text.as_json(found).decode())
     else:

@@ -62,6 +62,7 @@ def as_json(found: EventExplained) -> bytes:
                 "missing": found.search.missing,
                 "failed": found.search.failed,
             },
+            "error": None,
         }
     )
 
