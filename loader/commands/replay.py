@@ -33,7 +33,9 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("files", nargs="+", type=Path, metavar="QUARANTINE_FILE", help="a *.rejected.ndjson")
     parser.add_argument(
-        "--edit", action="store_true", help="open the raw rows in $VISUAL or $EDITOR first; an emptied line is dropped"
+        "--edit",
+        action="store_true",
+        help="open the raw rows in $VISUAL or $EDITOR first; a line left empty is dropped; nothing happens if it fails",
     )
     add_landing(parser)
     add_database(parser)
@@ -57,13 +59,9 @@ def _replay(options: argparse.Namespace) -> int:
     if options.edit:
         from loader.operate.edit import edit
 
-        files = [
-            inspected(file.path, settings, lambda _: None)
-            for file in files
-            if edit(file, max_line_bytes=settings.max_line_bytes, say=say)
-        ]
-        if not files and not options.quiet:
-            say("nothing was changed: nothing is replayed")
+        for file in files:
+            edit(file, max_line_bytes=settings.max_line_bytes, say=say)
+        files = [inspected(file.path, settings, lambda _: None) for file in files]
     report = RunReport()
     if files:
         with view(quiet=options.quiet) as shown:

@@ -20,8 +20,8 @@ from loader.rejected import lines, parse
 _DEFAULT_EDITOR = "vi"
 
 
-def edit(file: LandingFile, *, max_line_bytes: int, say: Callable[[str], None]) -> bool:
-    """Let the user edit the raw rows of `file`, and put them back into it all at once; say whether any was changed.
+def edit(file: LandingFile, *, max_line_bytes: int, say: Callable[[str], None]) -> None:
+    """Let the user edit the raw rows of `file`, and put them back into it all at once.
 
     The editor shows each row as a line; one that is left empty is dropped. Rows that are no text, or are there only in
     part, are not shown.
@@ -49,7 +49,6 @@ def edit(file: LandingFile, *, max_line_bytes: int, say: Callable[[str], None]) 
         except LoaderError as error:
             raise UsageError(f"{error}; nothing is replayed, and what you wrote is in {path}") from error
     shutil.rmtree(folder, ignore_errors=True)
-    return is_changed
 
 
 def _write(file: LandingFile, path: Path, max_line_bytes: int) -> int:
@@ -75,7 +74,7 @@ def _open_editor(path: Path) -> None:
     except (OSError, ValueError) as error:
         raise UsageError(f"can't start the editor {editor!r}: {error}; set VISUAL or EDITOR to one") from error
     if code:
-        raise UsageError(f"the editor {editor!r} ended with exit code {code}: nothing is replayed")
+        raise UsageError(f"the editor {editor!r} ended with exit code {code}: nothing is changed or replayed")
 
 
 def _digest(path: Path) -> bytes:

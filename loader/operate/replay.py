@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from glob import escape
 from pathlib import Path
 
-from loader import landing, ledger, migrate, quarantine, run
+from loader import landing, ledger, migrate, quarantine, resources, run
 from loader.database import Connection, connected, reported
 from loader.errors import FileUnavailable, UsageError
 from loader.landing import Compression, Format, LandingFile
@@ -107,12 +107,13 @@ def replay(settings: Settings, files: Sequence[LandingFile], watcher: Watcher, r
                 watcher.notify(f"migrated: {name}")
             with reported("looking up what is to be replayed"):
                 refused = _not_loaded(connection, settings.landing / landing.QUARANTINE, files)
+                refused |= _changed_since(connection, files)
                 good = [file for file in files if file.path not in refused]
                 _drop_leftovers(connection, settings.landing / landing.QUARANTINE, good)
         for file in files:
             if file.path in refused:
                 outcome = FileOutcome(printable(file.path.name), file.size, Status.FAILED)
-                outcome.error_code, outcome.error = "not_loaded", refused[file.path]
+                outcome.error_code, outcome.error = "not_replayed", refused[file.path]
                 report.add(outcome)
                 watcher.finished(outcome)
         if good:
@@ -141,6 +142,35 @@ def _not_loaded(connection: Connection, folder: Path, files: Sequence[LandingFil
                 f"it was left by a load of {source} that was not committed; `loader run` removes it when it has work"
             )
     return refused
+
+
+def _changed_since(connection: Connection, files: Sequence[LandingFile]) -> dict[Path, str]:
+    """Return those of the files that were replayed before, and changed since, with the reason to leave them.
+
+    A loader that dies right after COMMIT leaves them in quarantine. Unchanged they are recognised, and archived; but
+    with other words in them their rows would be in quarantine twice.
+    """
+    contents = [file.origin.replay_of for file in files if file.origin]
+    found = connection.execute(resources.sql("find_replays"), {"contents": contents}).fetchall()
+    replays: dict[str, dict[bytes, str | None]] = {}
+    for name, sha256, rejects in found:
+        replays.setdefault(name, {})[bytes(sha256)] = rejects
+    changed = {}
+    for file in files:
+        before = replays.get(printable(file.path.name))
+        if before and (digest := _digest(file)) and digest not in before:
+            rejects = next(iter(before.values()))
+            what = f"what failed again is in {rejects}: mend it there" if rejects else "no row failed"
+            changed[file.path] = f"it was replayed before it was changed; {what}, and remove this file"
+    return changed
+
+
+def _digest(file: LandingFile) -> bytes | None:
+    try:
+        with landing.opened_as_found(file) as handle:
+            return landing.fingerprint(handle)
+    except FileUnavailable:
+        return None  # The load will say what is the matter with it.
 
 
 def _drop_leftovers(connection: Connection, folder: Path, files: Sequence[LandingFile]) -> None:
