@@ -1,4 +1,5 @@
 -- Transactions on this database that are older than some seconds. Parameter: seconds.
+-- Of other roles it sees those alone that this role may know of.
 -- Returns: pid (NULL: prepared), application or the prepared transaction's quoted name, state, seconds.
 SELECT pid, application_name, state, extract(epoch FROM clock_timestamp() - xact_start)::float8
 FROM pg_catalog.pg_stat_activity

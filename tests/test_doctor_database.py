@@ -335,6 +335,16 @@ def test_a_long_transaction_is_named(database: str, landing: Path, monkeypatch: 
     assert "idle in transaction" in finding.message
 
 
+def test_a_role_that_may_not_see_the_transactions_of_others_says_so(
+    case: Case, landing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loader.operate.checks_activity._LONG_SECONDS", -1)
+    with session(case.owner, "SELECT count(*) FROM events"):
+        assert "of others it may not see" in examine(landing, case.role.conninfo)["long_transactions"].message
+        case.execute("GRANT pg_read_all_stats TO {role}")
+        assert examine(landing, case.role.conninfo)["long_transactions"].level == "warn"
+
+
 def test_a_server_without_fsync_is_a_failure(database: str, landing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The server is every test's: what it says is exchanged instead of what it does.
     said = (resources.bundled("sql") / "doctor_settings.sql").read_bytes()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from loader import cli
+from loader import cli, ledger
 from loader.operate.prune import Pruned, prune
 from loader.settings import Settings
 from tests.support import Load, Query, event, write_ndjson
@@ -131,6 +131,24 @@ def test_a_file_that_was_changed_in_the_archive_stays(load: Load, landing: Path,
     _, report = pruned("--archive-days", "30", "--delete")
     assert "content is not the one" in report["kept"][0]["reason"]
     assert path.exists()
+
+
+def test_a_file_that_is_exchanged_just_before_it_would_go_stays(
+    load: Load, landing: Path, pruned: Prune, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = archived(load, landing, days=31)
+    before = ledger.loaded
+
+    def exchanged(*arguments: Any) -> Any:
+        other = path.with_name("other")
+        other.write_bytes(b"not loaded")
+        other.replace(path)
+        return before(*arguments)
+
+    monkeypatch.setattr(ledger, "loaded", exchanged)
+    _, report = pruned("--archive-days", "30", "--delete")
+    assert report["kept"][0]["reason"] == "it changed meanwhile"
+    assert path.read_bytes() == b"not loaded"
 
 
 def test_a_second_copy_of_a_loaded_content_goes_too(load: Load, landing: Path, pruned: Prune) -> None:

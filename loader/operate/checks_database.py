@@ -102,7 +102,7 @@ def schema(server: Server) -> Finding:
     if not due:
         return ok(f"version {migrate.known()[-1].version}")
     names = ", ".join(migration.path.name for migration in due)
-    ((role, is_superuser, is_owner, may_create, where),) = server.rows("doctor_role")
+    ((role, is_superuser, is_owner, may_create, where, _),) = server.rows("doctor_role")
     is_new = len(due) == len(migrate.known())
     if is_superuser or (may_create and (is_new or is_owner)):
         return note(f"not up to date: {names}; the next run migrates", "loader migrate")
@@ -117,7 +117,7 @@ def schema(server: Server) -> Finding:
 
 def rights(server: Server) -> Finding:
     """The role has the rights that the README grants."""
-    ((role, is_superuser, is_owner, _, _),) = server.rows("doctor_role")
+    ((role, is_superuser, is_owner, *_),) = server.rows("doctor_role")
     rows = server.rows("doctor_rights")
     found = [
         fail(f"{role} lacks {', '.join(lacking)} on {name}", _grant(kind, lacking, name, role))
