@@ -42,7 +42,7 @@ from loader.quarantine import QuarantineError, RejectFile
 from loader.session import Session
 from loader.settings import Budget
 from loader.settle import settle
-from loader.units import unit_bytes, units
+from loader.units import units
 from loader.validate import validate
 
 _PUBLISHERS = 8
@@ -190,10 +190,10 @@ class Pipeline:
         by_id = {item.file_id: item for item in items}
         alone: list[Item] = []
         merger = merge.Merger(connection, self._contract)
-        enough = unit_bytes(merger.index_bytes())
+        index_bytes = merger.index_bytes()
         with (
             prefetched(self._valid_frames(by_id, alone)) as frames,
-            prefetched(units(frames, self._contract, enough=enough)) as sorted_units,
+            prefetched(units(frames, self._contract, index_bytes=index_bytes)) as sorted_units,
         ):
             for unit in sorted_units:
                 merger.merge(unit)

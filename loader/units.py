@@ -14,25 +14,26 @@ from loader.contract import KEY, PROVENANCE, Contract, Kind
 
 _UNIT_BYTES = 8 << 20
 _UNITS_FOR_INDEX = 8
+_UNITS_FOR_ALL_BEFORE = 32  # the index grows with what is loaded
 _MAX_UNIT_BYTES = 48 << 20  # what is held to be sorted
 
 
-def unit_bytes(index_bytes: int) -> int:
-    """Return how large units are to be, by the size of the index on event_id."""
-    return min(max(_UNIT_BYTES, index_bytes // _UNITS_FOR_INDEX), _MAX_UNIT_BYTES)
+def units(frames: Iterable[pl.DataFrame], contract: Contract, *, index_bytes: int) -> Generator[pl.DataFrame]:
+    """Put frames (Block.frame's columns) together, and yield them `in_merge_order`.
 
-
-def units(frames: Iterable[pl.DataFrame], contract: Contract, *, enough: int) -> Generator[pl.DataFrame]:
-    """Put frames (Block.frame's columns) together until they have `enough` bytes; yield them `in_merge_order`."""
+    index_bytes: how large the index on event_id is before.
+    """
     held: list[pl.DataFrame] = []
-    size = 0
+    size = before = 0
     for frame in frames:
         if frame.is_empty():
             continue
         held.append(frame)
         size += _size(frame)
-        if size >= enough:
+        enough = max(_UNIT_BYTES, index_bytes // _UNITS_FOR_INDEX, before // _UNITS_FOR_ALL_BEFORE)
+        if size >= min(enough, _MAX_UNIT_BYTES):
             yield _joined(held, contract)
+            before += size
             size = 0
     if held:
         yield _joined(held, contract)

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from loader import cli, decode, staging, units
+from loader import cli, contract, decode, staging, units
 from tests.support import Load, Query, event, quarantined, write_ndjson
 
 
@@ -180,3 +181,19 @@ def test_rows_go_into_the_partitions_of_a_partitioned_table(
     assert (report["inserted"], report["duplicates"]) == (300, 10)
     assert copied
     assert query("SELECT count(*) > 50 FROM part_0") == query("SELECT count(*) > 50 FROM part_1") == [(True,)]
+
+
+def test_units_grow_with_the_index_and_with_what_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(units, "_MAX_UNIT_BYTES", 1 << 20)
+    terms = contract.load()
+    columns = {name: pl.Series([f"{uuid.uuid4()}" for _ in range(100)]) for name in terms.columns}
+    frame = pl.DataFrame({"file_id": [1] * 100, "line": [1] * 100} | columns)
+
+    def heights(index_bytes: int) -> list[int]:
+        return [unit.height for unit in units.units([frame] * 1_000, terms, index_bytes=index_bytes)]
+
+    empty, full = heights(0), heights(8 << 20)
+    assert sum(empty) == sum(full) == 100_000
+    assert empty[0] < empty[-2] < full[0]
+    assert empty[:-1] == sorted(empty[:-1])
+    assert len(set(full[:-1])) == 1
