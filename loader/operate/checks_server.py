@@ -10,7 +10,7 @@ from loader.operate.findings import Finding, fail, note, ok, warn
 _RELOAD = "SELECT pg_reload_conf();"
 _MUCH_WAL = 4 << 30
 _LITTLE_WAL = 1 << 30
-_FEW_LOCKS = 2_500  # a batch of small files takes up to 2,000 advisory locks
+_FEW_LOCKS = 1_500  # a batch of small files takes up to 1,000 advisory locks
 _SMALL_BUFFERS = 128 << 20
 _FEW_CHECKPOINTS = 10
 _SIZES = {"B": 1, "kB": 1 << 10, "8kB": 8 << 10, "16kB": 16 << 10, "32kB": 32 << 10, "MB": 1 << 20}
@@ -141,7 +141,7 @@ def lock_room(server: Server) -> Finding:
     room = int(known[names[0]].value) * (int(known[names[1]].value) + int(known[names[2]].value))
     if room < _FEW_LOCKS:
         return warn(
-            f"the server has room for {room:,} locks, and a batch of many small files takes up to 2,000",
+            f"the server has room for {room:,} locks, and a batch of many small files takes up to 1,000",
             "ALTER SYSTEM SET max_locks_per_transaction = 256;   -- and restart the server",
         )
     return ok(f"room for {room:,} locks")
