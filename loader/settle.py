@@ -38,6 +38,7 @@ def _refuse(item: Item, problem: FileRefused, session: Session, folder: Path, co
     """Say why in quarantine and in the ledger, then move the file."""
     outcome = item.outcome
     outcome.status = Status.REFUSED
+    outcome.counts.inserted = 0  # What was, over the budget, is rolled back.
     outcome.error_code, outcome.error = problem.code, problem.message
     path = quarantine.write_error(folder / landing.QUARANTINE, item.file.path.name, item.digest, problem)
     outcome.quarantine = outcome.quarantine or printable(str(path))

@@ -176,6 +176,7 @@ def test_a_file_over_its_budget_is_refused_whole_and_its_report_written(
     by_name = {file["name"]: file for file in report["files"]}
     assert by_name["bad.ndjson"]["status"] == "refused"
     assert by_name["bad.ndjson"]["error"].startswith("over_budget: 2 of 3 rows")
+    assert (by_name["bad.ndjson"]["inserted"], report["inserted"]) == (0, 1)
     assert by_name["good.ndjson"]["status"] == "loaded"
     assert query("SELECT count(*) FROM events") == [(1,)]
     assert len(quarantined(landing)) == 3
