@@ -44,7 +44,7 @@ def _quarantine(options: argparse.Namespace) -> int:
     folder = settings.landing / landing.QUARANTINE
     found = survey(folder, examples=options.examples, max_line_bytes=settings.max_line_bytes)
     if options.json:
-        print(json.dumps(found.as_json()))
+        write([json.dumps(found.as_json()), "\n"])
     else:
         write(f"{line}\n" for line in as_text(found))
     return 0

@@ -15,6 +15,7 @@ from loader.commands.options import (
     add_output,
     settings_of,
     which_database,
+    write,
 )
 from loader.errors import LoaderError, UsageError
 
@@ -77,5 +78,5 @@ def _replay(options: argparse.Namespace) -> int:
     if options.json:
         import json
 
-        print(json.dumps(report.as_json()))
+        write([json.dumps(report.as_json()), "\n"])
     return report.exit_code
