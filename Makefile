@@ -18,7 +18,7 @@ run: $(VENV)/ready ## Simulate events, load them on the embedded PostgreSQL, sho
 	$(BIN)/loader psql -c "SELECT name, status, rows_read AS read, rows_inserted AS inserted, rows_duplicate AS duplicates, rows_rejected AS rejected FROM loader_files ORDER BY file_id"
 
 test: $(VENV)/ready ## Run all tests, on the embedded PostgreSQL or the server that DATABASE_URL names
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-fast: $(VENV)/ready ## Run the tests that take less than a few seconds
 	$(BIN)/python -m pytest -m "not slow"

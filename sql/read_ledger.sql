@@ -2,7 +2,8 @@
 -- status, name (a regular expression for the whole name), exact_name, beginning (of the SHA-256, in hex), file_id, most.
 SELECT file_id, encode(sha256, 'hex'), name, size_bytes, status, contract_version, loader_version, host,
        rows_read, rows_inserted, rows_duplicate, rows_conflict, rows_rejected,
-       reject_codes, error_code, first_error, quarantine, started_at, finished_at
+       reject_codes, error_code, first_error, quarantine, started_at, finished_at,
+       encode(replay_of, 'hex')
 FROM loader_files
 WHERE (%(since)s::timestamptz IS NULL OR finished_at >= %(since)s)
   AND (%(until)s::timestamptz IS NULL OR finished_at < %(until)s)

@@ -49,6 +49,7 @@ class LedgerEntry(NamedTuple):
     quarantine: str | None
     started_at: datetime
     finished_at: datetime
+    replay_of: str | None  # the SHA-256 of the content whose rejected rows these are
 
     def as_json(self) -> dict[str, Any]:
         """Return the entry with times as ISO 8601, in UTC."""
