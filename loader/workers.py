@@ -5,15 +5,16 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
 from loader.contract import Contract
 from loader.errors import Abandoned
+from loader.item import Item
 from loader.landing import LandingFile
 from loader.model import FileOutcome
 from loader.pipeline import Pipeline
-from loader.prefetch import prefetched
 from loader.run import Watcher
 from loader.session import Session
 from loader.settings import Settings
@@ -103,13 +104,24 @@ class Workers:
             raise Abandoned("the run is given up")
         self._watcher.progress(size, rows, rejected)
 
-    def _taken(self) -> Iterator[list[LandingFile]]:
-        """Take batches until there are none left, or the run is stopped."""
-        while not self._stopped.is_set():
-            try:
-                yield self._batches.get_nowait()
-            except queue.Empty:
-                return
+    def _identified(self, pipeline: Pipeline) -> Iterator[list[Item]]:
+        """Take batches until there are none left, or the run is stopped; the next is hashed while one is loaded.
+
+        No more than that one is taken ahead: the others are for the other workers.
+        """
+        with ThreadPoolExecutor(1, "loader-identify") as ahead:
+
+            def take() -> Future[list[Item]] | None:
+                try:
+                    return ahead.submit(pipeline.identify, self._batches.get_nowait())
+                except queue.Empty:
+                    return None
+
+            upcoming = take()
+            while upcoming is not None and not self._stopped.is_set():
+                items = upcoming.result()
+                upcoming = take()
+                yield items
 
     def _work(self, session: Session) -> None:
         try:
@@ -122,12 +134,9 @@ class Workers:
                     max_line_bytes=self._settings.max_line_bytes,
                     progress=self._progress,
                 )
-                with prefetched(pipeline.identify(batch) for batch in self._taken()) as identified:
-                    for items in identified:
-                        if self._stopped.is_set():
-                            break
-                        for outcome in pipeline.load(items):
-                            self._done.put(outcome)
+                for items in self._identified(pipeline):
+                    for outcome in pipeline.load(items):
+                        self._done.put(outcome)
             self._done.put(None)
         except BaseException as error:  # noqa: BLE001 # raised again by whoever asked for the outcomes
             self._done.put(error)

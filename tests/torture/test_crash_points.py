@@ -211,8 +211,8 @@ def test_two_threads_killed_at_a_step(database: str, landing: Path, point: At) -
 def test_one_thread_stands_at_a_step_while_the_other_loads(database: str, landing: Path, point: At, then: str) -> None:
     drop(landing, corpus())
     with standing(landing, database, *point, **TWO_THREADS) as loader:
-        # Two files, and two that are the same as one of them, are not for the other to take.
-        until(lambda: some_waits(database) or len(inputs_left(landing)) <= 4, "the other thread")
+        # Two files in hand, two of the next load, and two that are the same as one of them, are not for the other.
+        until(lambda: some_waits(database) or len(inputs_left(landing)) <= 6, "the other thread")
         if then == "goes on":
             loader.go_on()
             code, _, said = loader.end()
