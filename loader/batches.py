@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from loader import pages
+from loader import footer, pages
 from loader.footer import RowGroup
 
 _MAX_BATCH_ROWS = 32_768
@@ -18,6 +19,18 @@ _PAGE_FACTOR = 4
 # Of a member: quotes, colon and comma. No value is much shorter.
 _PUNCTUATION = 4
 _LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+
+
+@contextmanager
+def checked(file: BinaryIO) -> Iterator[tuple[pq.ParquetFile, Sequence[RowGroup]]]:
+    """Open a Parquet file, once its footer has been found good: a damaged one can end the process in pyarrow.
+
+    Raises:
+        FileRefused: the footer is damaged, or too large to hold.
+    """
+    row_groups = footer.row_groups(file)
+    with pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20, page_checksum_verification=True) as parquet:
+        yield parquet, row_groups
 
 
 def batches(

@@ -51,9 +51,9 @@ def _template(name: str) -> sql.SQL:
     return sql.SQL(resources.sql(name).decode())
 
 
-def identifiers(names: list[str], prefix: str | None = None) -> sql.Composed:
-    """Return `names` as a quoted, comma-separated list, each qualified by `prefix`."""
-    return sql.SQL(", ").join(sql.Identifier(*([prefix] if prefix else []), name) for name in names)
+def identifiers(names: list[str]) -> sql.Composed:
+    """Return `names` as a quoted, comma-separated list."""
+    return sql.SQL(", ").join(map(sql.Identifier, names))
 
 
 class UuidArray:

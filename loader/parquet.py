@@ -15,10 +15,9 @@ from uuid import UUID
 import msgspec
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from loader import footer, timestamps
-from loader.batches import array_weight, batches, weight
+from loader import timestamps
+from loader.batches import array_weight, batches, checked, weight
 from loader.canonical import Columns, canonical
 from loader.contract import Contract, Field, Kind
 from loader.errors import FileRefused
@@ -41,9 +40,8 @@ def blocks(
         FileRefused: it is no readable Parquet file, its columns are not the contract's, or it has a footer or a page
             that is too large to hold.
     """
-    row_groups = footer.row_groups(file)
     try:
-        with pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20, page_checksum_verification=True) as parquet:
+        with checked(file) as (parquet, row_groups):
             _check_columns(parquet.schema_arrow, contract)
             line = 1
             for batch in batches(file, parquet, row_groups, block_bytes=block_bytes, max_row_bytes=max_row_bytes):

@@ -180,27 +180,15 @@ def write_error(folder: Path, source: str, digest: bytes, problem: FileProblem) 
     """
     path = _own_path(folder, source, digest, ".error.json")
     row = {"source": printable(source), "sha256": digest.hex(), "code": problem.code, "message": problem.message}
-    temporary: Path | None = None
-    try:
-        temporary, file = _temporary_file(folder, path.name, digest)
-        with file:
-            file.write(json.dumps(row).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-            temporary.rename(path)
-        sync_folder(folder)
-    except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise QuarantineError(f"can't write quarantine {path}: {error.strerror}") from error
+    replace(path, digest, [json.dumps(row).encode() + b"\n"])
     return path
 
 
 def replace(path: Path, digest: bytes, lines: Iterable[bytes]) -> None:
-    """Put a file with these lines in the place of a quarantine file, durably, all at once.
+    """Put a file with these lines where a quarantine file is or will be, durably, all at once.
 
     Raises:
-        QuarantineError: it can't be written; the file is as it was.
+        QuarantineError: it can't be written; what was there is as it was.
     """
     temporary: Path | None = None
     try:

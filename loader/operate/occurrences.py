@@ -14,9 +14,9 @@ from uuid import UUID
 
 import msgspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from loader import footer, pages
+from loader import pages
+from loader.batches import checked
 from loader.compression import check_name, decompressed
 from loader.contract import KEY
 from loader.errors import FileRefused
@@ -97,10 +97,9 @@ def _start(match: re.Match[bytes] | None) -> int:
 
 
 def _in_parquet(event_id: UUID, file: BinaryIO, *, max_page_bytes: int) -> Iterator[int]:
-    row_groups = footer.row_groups(file)
     row = 1
     try:
-        with pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20, page_checksum_verification=True) as parquet:
+        with checked(file) as (parquet, row_groups):
             for number, group in enumerate(row_groups):
                 if group.rows == 0:
                     continue
