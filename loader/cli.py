@@ -28,7 +28,7 @@ from loader.commands import (
 )
 from loader.commands.options import EXIT_CODES
 from loader.errors import LoaderError, UsageError
-from loader.operate.logs import INTERRUPTED
+from loader.operate.logs import INTERRUPTED, safe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,10 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.command(options))
     except LoaderError as error:
-        from loader.conninfo import redact
-        from loader.names import printable
-
-        print(printable(redact(f"loader: {error}")), file=sys.stderr)
+        print(safe(f"loader: {error}"), file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
         print(INTERRUPTED, file=sys.stderr)

@@ -6,8 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from loader import __version__
-from loader.commands.options import add_command, add_config, add_database, settings_of, which_database
+from loader.commands.options import add_command, add_config, add_database, announce, settings_of
 
 
 def add(commands: Any) -> None:
@@ -47,7 +46,7 @@ def _migrate(options: argparse.Namespace) -> int:
     from loader.run import database
 
     settings = settings_of(options)
-    print(f"loader {__version__}: {which_database(settings)}", file=sys.stderr)
+    announce(settings)
     with database(settings) as conninfo, connected(conninfo) as connection:
         applied = migrate.migrate(connection)
     print("\n".join(f"applied {name}" for name in applied) or "up to date", file=sys.stderr)

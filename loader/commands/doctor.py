@@ -6,14 +6,15 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from loader import __version__
 from loader.commands.options import (
     add_command,
     add_database,
+    add_jobs,
     add_landing,
     add_output,
+    add_recursive,
+    announce,
     settings_of,
-    which_database,
 )
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ def add(commands: Any) -> None:
     )
     add_landing(doctor)
     add_database(doctor)
-    doctor.add_argument("--recursive", action="store_true", default=None, help="look below the landing folder too")
-    doctor.add_argument("--jobs", type=int, metavar="N", help="files to load at the same time (1)")
+    add_recursive(doctor)
+    add_jobs(doctor)
     add_output(doctor)
 
 
@@ -41,8 +42,7 @@ def _doctor(options: argparse.Namespace) -> int:
     from loader.operate.findings import Level
 
     settings = settings_of(options)
-    if not options.quiet:
-        print(f"loader {__version__}: {which_database(settings)}", file=sys.stderr)
+    announce(settings, quiet=options.quiet)
     checked = []
     for one in diagnose(settings, options.config):
         checked.append(one)

@@ -7,7 +7,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-from loader.commands.options import add_command, add_database, add_landing, settings_of
+from loader.commands.options import add_command, add_looking, settings_of
 
 if TYPE_CHECKING:
     from loader.settings import Settings
@@ -37,11 +37,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "target", metavar="EVENT_ID|FILE", help="an event_id; or a file's path, name, or first digits of its SHA-256"
     )
-    add_landing(parser)
-    add_database(parser)
-    parser.add_argument("--settle", type=float, metavar="SECONDS", help="files that changed within are not ready (2)")
-    parser.add_argument("--recursive", action="store_true", default=None, help="look below the landing folder too")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    add_looking(parser)
 
 
 def _explain(options: argparse.Namespace) -> int:

@@ -10,9 +10,14 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from loader import __version__
+from loader.operate.logs import INFO, Log
 from loader.settings import Settings, names_database, read, readable
+
+if TYPE_CHECKING:
+    from loader.report import RunReport
 
 EXIT_CODES = """\
 exit codes:
@@ -62,6 +67,32 @@ def add_database(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--contracts", type=Path, metavar="DIR", help="folder with events.py (the bundled one)")
     add_config(parser)
+
+
+def add_recursive(parser: argparse.ArgumentParser) -> None:
+    """Add `--recursive`."""
+    parser.add_argument("--recursive", action="store_true", default=None, help="look below the landing folder too")
+
+
+def add_jobs(parser: argparse.ArgumentParser) -> None:
+    """Add `--jobs`."""
+    parser.add_argument("--jobs", type=int, metavar="N", help="files to load at the same time (1)")
+
+
+def add_taking(parser: argparse.ArgumentParser) -> None:
+    """Add which files of the landing folder are loaded, and how many at a time."""
+    parser.add_argument("--settle", type=float, metavar="SECONDS", help="leave files alone that changed within (2)")
+    add_recursive(parser)
+    add_jobs(parser)
+
+
+def add_looking(parser: argparse.ArgumentParser) -> None:
+    """Add where to look without touching anything, which files there count as ready, and how the answer is spelled."""
+    add_landing(parser)
+    add_database(parser)
+    parser.add_argument("--settle", type=float, metavar="SECONDS", help="files that changed within are not ready (2)")
+    add_recursive(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
 
 def add_limits(parser: argparse.ArgumentParser) -> None:
@@ -116,6 +147,30 @@ def which_database(settings: Settings) -> str:
     from loader.conninfo import describe
 
     return describe(settings.database_url or "")
+
+
+def announce(settings: Settings, *, quiet: bool = False) -> None:
+    """Say which loader this is, and which database is meant."""
+    if not quiet:
+        print(f"loader {__version__}: {which_database(settings)}", file=sys.stderr)
+
+
+def begin(log: Log, event: str, settings: Settings) -> None:
+    """The same, in a log."""
+    if not log.quiet:
+        name = which_database(settings)
+        log.write(INFO, event, f"loader {__version__}: {name}", version=__version__, database=name)
+
+
+def finish(report: RunReport, options: argparse.Namespace, *, show_table: bool = True) -> int:
+    """Print the report of a run, as a table and as JSON where that is asked for; return its exit code."""
+    if report.outcomes and show_table and not options.quiet:
+        print(report.as_table(), file=sys.stderr)
+    if options.json:
+        import json
+
+        write([json.dumps(report.as_json()), "\n"])
+    return report.exit_code
 
 
 def write(pieces: Iterable[str]) -> None:

@@ -6,8 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from loader import __version__
-from loader.commands.options import add_command, add_database, add_landing, add_output, settings_of, which_database
+from loader.commands.options import add_command, add_database, add_landing, add_output, announce, settings_of
 
 if TYPE_CHECKING:
     from loader.operate.prune import Pruned
@@ -36,8 +35,7 @@ def _prune(options: argparse.Namespace) -> int:
     from loader.operate.prune import prune
 
     settings = settings_of(options)
-    if not options.quiet:
-        print(f"loader {__version__}: {which_database(settings)}", file=sys.stderr)
+    announce(settings, quiet=options.quiet)
     pruned = prune(settings, delete=options.delete)
     if options.json:
         import json

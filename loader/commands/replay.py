@@ -7,15 +7,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from loader import __version__
 from loader.commands.options import (
     add_command,
     add_database,
+    add_jobs,
     add_landing,
     add_output,
+    announce,
+    finish,
     settings_of,
-    which_database,
-    write,
 )
 from loader.errors import LoaderError, UsageError
 
@@ -40,15 +40,14 @@ def add(commands: Any) -> None:
     )
     add_landing(parser)
     add_database(parser)
-    parser.add_argument("--jobs", type=int, metavar="N", help="files to load at the same time (1)")
+    add_jobs(parser)
     parser.add_argument("--max-line-bytes", type=int, metavar="N", help="longer rows are rejected (16777216)")
     add_output(parser)
 
 
 def _replay(options: argparse.Namespace) -> int:
     settings = settings_of(options)
-    if not options.quiet:
-        print(f"loader {__version__}: {which_database(settings)}", file=sys.stderr)
+    announce(settings, quiet=options.quiet)
     from loader.operate.replay import chosen, inspected, replay
     from loader.progress import view
     from loader.report import RunReport
@@ -73,10 +72,4 @@ def _replay(options: argparse.Namespace) -> int:
                     raise
                 report.error = str(error)
                 shown.say(f"loader: {error}")
-    if report.outcomes and not options.quiet:
-        print(report.as_table(), file=sys.stderr)
-    if options.json:
-        import json
-
-        write([json.dumps(report.as_json()), "\n"])
-    return report.exit_code
+    return finish(report, options)

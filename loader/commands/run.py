@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from loader import __version__
 from loader.commands.options import (
     add_command,
     add_database,
@@ -15,17 +13,16 @@ from loader.commands.options import (
     add_limits,
     add_output,
     add_outside,
+    add_taking,
+    begin,
+    finish,
     readable_settings_of,
     settings_of,
-    which_database,
 )
 from loader.errors import LoaderError, UsageError
 from loader.operate.aftermath import Ending, attended
 from loader.operate.logs import INFO, Log, safe
 from loader.settings import Settings
-
-if TYPE_CHECKING:
-    from loader.report import RunReport
 
 
 def add(commands: Any) -> None:
@@ -45,9 +42,7 @@ def add(commands: Any) -> None:
     run.add_argument("files", nargs="*", type=Path, metavar="FILE", help="load just these files")
     add_landing(run)
     add_database(run)
-    run.add_argument("--settle", type=float, metavar="SECONDS", help="leave files alone that changed within (2)")
-    run.add_argument("--recursive", action="store_true", default=None, help="look below the landing folder too")
-    run.add_argument("--jobs", type=int, metavar="N", help="files to load at the same time (1)")
+    add_taking(run)
     add_limits(run)
     add_output(run)
     add_outside(run)
@@ -71,9 +66,7 @@ def _run(options: argparse.Namespace) -> int:
 def _load(options: argparse.Namespace, settings: Settings, log: Log, ending: Ending) -> None:
     from loader import landing
 
-    if not log.quiet:
-        name = which_database(settings)
-        log.write(INFO, "run_started", f"loader {__version__}: {name}", version=__version__, database=name)
+    begin(log, "run_started", settings)
     if options.files:
         files = [landing.named(path, settings.landing) for path in options.files]
     else:
@@ -99,14 +92,3 @@ def _load(options: argparse.Namespace, settings: Settings, log: Log, ending: End
                 report.error = safe(str(error))
                 shown.failed(report.error)
     ending.exit_code = finish(report, options, show_table=not log.as_json)
-
-
-def finish(report: RunReport, options: argparse.Namespace, *, show_table: bool = True) -> int:
-    """Print the report of a run, as a table and as JSON where that is asked for; return its exit code."""
-    if report.outcomes and show_table and not options.quiet:
-        print(report.as_table(), file=sys.stderr)
-    if options.json:
-        import json
-
-        print(json.dumps(report.as_json()))
-    return report.exit_code

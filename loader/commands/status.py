@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from loader.commands.options import add_command, add_database, add_landing, settings_of, which_database
+from loader.commands.options import add_command, add_looking, settings_of, which_database
 
 _EXIT_CODES = """\
 exit codes:
@@ -29,11 +29,7 @@ def add(commands: Any) -> None:
             "loader status --json",
         ],
     )
-    add_landing(parser)
-    add_database(parser)
-    parser.add_argument("--settle", type=float, metavar="SECONDS", help="files that changed within are not ready (2)")
-    parser.add_argument("--recursive", action="store_true", default=None, help="look below the landing folder too")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    add_looking(parser)
 
 
 def _status(options: argparse.Namespace) -> int:

@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loader.commands.options import add_command, add_limits, add_output, settings_of
-from loader.commands.run import finish
+from loader.commands.options import add_command, add_limits, add_output, finish, settings_of
 
 if TYPE_CHECKING:
     from loader.model import Reject

@@ -6,7 +6,6 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from loader import __version__
 from loader.commands.options import (
     add_command,
     add_database,
@@ -14,10 +13,11 @@ from loader.commands.options import (
     add_limits,
     add_output,
     add_outside,
+    add_taking,
+    begin,
     settings_of,
-    which_database,
 )
-from loader.operate.logs import INFO, Log
+from loader.operate.logs import Log, safe
 
 if TYPE_CHECKING:
     from loader.model import FileOutcome
@@ -38,9 +38,7 @@ def add(commands: Any) -> None:
     )
     add_landing(watch)
     add_database(watch)
-    watch.add_argument("--settle", type=float, metavar="SECONDS", help="leave files alone that changed within (2)")
-    watch.add_argument("--recursive", action="store_true", default=None, help="look below the landing folder too")
-    watch.add_argument("--jobs", type=int, metavar="N", help="files to load at the same time (1)")
+    add_taking(watch)
     watch.add_argument(
         "--scan-seconds", type=float, metavar="N", help="look at the folder this often, events or not (30)"
     )
@@ -55,11 +53,9 @@ def add(commands: Any) -> None:
 def _watch(options: argparse.Namespace) -> int:
     settings = settings_of(options)
     log = Log(as_json=settings.log_format == "json", quiet=options.quiet)
-    name = which_database(settings)
-    log.write(INFO, "watch_started", f"loader {__version__}: {name}", version=__version__, database=name)
+    begin(log, "watch_started", settings)
     import json
 
-    from loader.conninfo import redact
     from loader.names import printable
     from loader.operate.watch import watch
     from loader.progress import JsonView, PlainView
@@ -79,7 +75,7 @@ def _watch(options: argparse.Namespace) -> int:
     watch(
         settings,
         Watcher(view.notify, lambda _files, _size: None, lambda _size, _rows, _rejected: None, finished),
-        say=lambda line: view.say(printable(redact(f"loader: {line}"))),
+        say=lambda line: view.say(safe(f"loader: {line}")),
         is_ready=lambda: view.notify(f"watching {printable(str(settings.landing))}"),
         log=log,
     )
