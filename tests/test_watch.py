@@ -241,6 +241,8 @@ def test_the_folder_goes_away_and_another_comes(database: str, landing: Path, co
         put(landing, "a.ndjson", event())
         until(lambda: count() == 1, "the first file")
         for times in (1, 2):
+            # What is committed is archived next: the folder can't be removed while something comes into it.
+            until(lambda: list(landing.glob("archive/*/*.ndjson")), "the file in the archive")
             shutil.rmtree(landing)
             loader.until_it_says("waiting for it", times)
             landing.mkdir()
