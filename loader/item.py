@@ -9,6 +9,7 @@ from loader import ledger
 from loader.errors import FileProblem
 from loader.landing import LandingFile
 from loader.model import Counts, FileOutcome, Status
+from loader.names import printable
 from loader.quarantine import RejectFile
 
 
@@ -18,9 +19,9 @@ class Item:
 
     file: LandingFile
     outcome: FileOutcome
-    digest: bytes = b""
+    digest: bytes
+    problem: FileProblem | None
     file_id: int = 0
-    problem: FileProblem | None = None
     rejects: RejectFile | None = None
     started: float = field(default_factory=time.monotonic)
 
@@ -47,3 +48,10 @@ class Item:
             reject_codes=self.outcome.reject_codes,
             replay_of=self.file.origin.replay_of if self.file.origin else None,
         )
+
+
+def begin(file: LandingFile, digest: bytes, problem: FileProblem | None) -> Item:
+    """Return an item for a file whose content was identified, or can't be."""
+    outcome = FileOutcome(name=printable(file.path.name), size=file.size, status=Status.FAILED)
+    outcome.sha256 = digest.hex() or None
+    return Item(file, outcome, digest, problem)

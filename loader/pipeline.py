@@ -9,7 +9,6 @@ the ledger says that this content is loaded: it only moves the file.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,6 @@ import polars as pl
 import psycopg
 
 from loader import landing, ledger, merge, quarantine
-from loader.compression import check_name
 from loader.contract import Contract
 from loader.decode import BlockReader, Source, TooLargeToShareError, find_raw
 from loader.errors import (
@@ -33,8 +31,8 @@ from loader.errors import (
     FileUnavailable,
     UsageError,
 )
-from loader.item import Item
-from loader.landing import LandingFile
+from loader.identify import Identified
+from loader.item import Item, begin
 from loader.model import Counts, FileOutcome, Problem, Reject, Status
 from loader.names import printable
 from loader.prefetch import prefetched
@@ -71,16 +69,8 @@ class Pipeline:
         # Reading a file again, for the rows that were set aside, is no progress.
         self._second_reader = BlockReader(contract, max_line_bytes=max_line_bytes)
 
-    def identify(self, files: Sequence[LandingFile]) -> list[Item]:
-        """Read files for their SHA-256; this may be done ahead, in another thread.
-
-        Raises:
-            Abandoned: the run is being given up.
-        """
-        return [self._identify(file) for file in files]
-
-    def load(self, items: Sequence[Item]) -> Iterator[FileOutcome]:
-        """Load items in one transaction, or each by itself where that can't be; yield what became of each.
+    def load(self, files: Sequence[Identified]) -> Iterator[FileOutcome]:
+        """Load files in one transaction, or each by itself where that can't be; yield what became of each.
 
         An outcome comes as soon as it is certain, so that whatever fails later can't hide it.
 
@@ -89,8 +79,7 @@ class Pipeline:
             UsageError: the contract can't be applied.
             Abandoned: the run is being given up; so may `progress` say, which is called now and then.
         """
-        for item in items:
-            item.started = time.monotonic()
+        items = [begin(*identified) for identified in files]
         shared = [item for item in items if item.problem is None]
         alone = self._load_together(shared) if shared else []
         for item in items:
@@ -104,18 +93,6 @@ class Pipeline:
 
     def _settle(self, item: Item) -> None:
         settle(item, self._session, self._landing, self._contract.version)
-
-    def _identify(self, file: LandingFile) -> Item:
-        name = printable(file.path.name)
-        item = Item(file, FileOutcome(name=name, size=file.size, status=Status.FAILED))
-        try:
-            with landing.opened_as_found(file) as handle:
-                item.digest = landing.fingerprint(handle, lambda: self._progress(0, 0, 0))
-                item.outcome.sha256 = item.digest.hex()
-                check_name(handle, file)
-        except FileProblem as problem:
-            item.problem = problem
-        return item
 
     def _load_together(self, items: Sequence[Item]) -> list[Item]:
         """Load items in one transaction, again where trouble passes; return those that must be loaded alone."""

@@ -7,11 +7,10 @@ from collections.abc import Callable
 
 import polars as pl
 
-from loader import landing
-from loader.compression import check_name
 from loader.contract import Contract
 from loader.decode import BlockReader, Source
 from loader.errors import FileProblem, FileRefused, FileUnavailable
+from loader.identify import identify
 from loader.landing import LandingFile
 from loader.model import FileOutcome, Reject, Status
 from loader.names import printable
@@ -33,9 +32,10 @@ def rehearse(
     outcome = FileOutcome(name=printable(file.path.name), size=file.size, status=Status.VALID)
     reader = BlockReader(contract, max_line_bytes=max_line_bytes, advance=lambda count: progress(count, 0, 0))
     try:
-        with landing.opened_as_found(file) as handle:
-            outcome.sha256 = landing.fingerprint(handle).hex()
-            check_name(handle, file)
+        identified = identify(file)
+        outcome.sha256 = identified.digest.hex() or None
+        if identified.problem is not None:
+            raise identified.problem
         for block in reader.stream(Source(file, 0)):
             rejects = validate(block, contract).rejects
             outcome.counts.read += block.frame.height

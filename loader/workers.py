@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
 from loader.contract import Contract
 from loader.errors import Abandoned
-from loader.item import Item
-from loader.landing import LandingFile
+from loader.identify import Identification
 from loader.model import FileOutcome
 from loader.pipeline import Pipeline
 from loader.run import Watcher
@@ -23,28 +21,26 @@ _POLL_SECONDS = 0.2
 
 
 class Workers:
-    """As many workers as the settings say; they take batches in order, for as long as the context lasts."""
+    """A worker for each taker of `identification`; they take batches in order, for as long as the context lasts."""
 
     def __init__(
         self,
         settings: Settings,
         contract: Contract,
         conninfo: str,
-        batches: Sequence[list[LandingFile]],
+        identification: Identification,
         watcher: Watcher,
     ) -> None:
         self._settings = settings
         self._contract = contract
         self._watcher = watcher
-        self._batches: queue.SimpleQueue[list[LandingFile]] = queue.SimpleQueue()
-        for batch in batches:
-            self._batches.put(batch)
+        self._identification = identification
         # Each worker ends with None, or with the error that ended it.
         self._done: queue.SimpleQueue[FileOutcome | BaseException | None] = queue.SimpleQueue()
         self._stopped = threading.Event()  # no further batch is begun
         self._abandoned = threading.Event()  # the load in hand is given up, too
         self._sessions = [
-            Session(conninfo, contract, self._notify, self._abandoned) for _ in range(min(settings.jobs, len(batches)))
+            Session(conninfo, contract, self._notify, self._abandoned) for _ in range(identification.takers)
         ]
         self._threads = [
             threading.Thread(target=self._work, args=(session,), name="loader-worker", daemon=True)
@@ -66,6 +62,7 @@ class Workers:
         """
         self._stopped.set()
         self._abandoned.set()
+        self._identification.give_up()
         while any(thread.is_alive() for thread in self._threads):
             for session in self._sessions:
                 session.cancel()
@@ -104,25 +101,6 @@ class Workers:
             raise Abandoned("the run is given up")
         self._watcher.progress(size, rows, rejected)
 
-    def _identified(self, pipeline: Pipeline) -> Iterator[list[Item]]:
-        """Take batches until there are none left, or the run is stopped; the next is hashed while one is loaded.
-
-        No more than that one is taken ahead: the others are for the other workers.
-        """
-        with ThreadPoolExecutor(1, "loader-identify") as ahead:
-
-            def take() -> Future[list[Item]] | None:
-                try:
-                    return ahead.submit(pipeline.identify, self._batches.get_nowait())
-                except queue.Empty:
-                    return None
-
-            upcoming = take()
-            while upcoming is not None and not self._stopped.is_set():
-                items = upcoming.result()
-                upcoming = take()
-                yield items
-
     def _work(self, session: Session) -> None:
         try:
             with session:
@@ -134,8 +112,10 @@ class Workers:
                     max_line_bytes=self._settings.max_line_bytes,
                     progress=self._progress,
                 )
-                for items in self._identified(pipeline):
-                    for outcome in pipeline.load(items):
+                for files in self._identification.batches():
+                    if self._stopped.is_set():
+                        break
+                    for outcome in pipeline.load(files):
                         self._done.put(outcome)
             self._done.put(None)
         except BaseException as error:  # noqa: BLE001 # raised again by whoever asked for the outcomes
