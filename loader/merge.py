@@ -1,8 +1,8 @@
 """Units -> `events`, inside the load's one transaction; what is not inserted is a duplicate or a conflict.
 
-Rows whose key is provably new are copied straight into `events`. All others, and all rows of a unit where Postgres
-refused that, are staged and merged with ON CONFLICT DO NOTHING; what the merge leaves over is compared with what is
-stored.
+Rows whose key is new are copied straight into `events`. All others, and all rows of a unit where Postgres refused
+that, are staged and merged with ON CONFLICT DO NOTHING; what the merge leaves over is compared with what is stored.
+Keys are looked up first, except where the load has met nothing yet that was stored before it, or nothing else.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import polars as pl
 import psycopg
-from psycopg import sql
+from psycopg import errors, sql
 
 from loader import resources, staging
 from loader.contract import KEY, PROVENANCE, Contract
@@ -23,6 +23,7 @@ from loader.model import Counts, Problem
 
 # Fewer rows than this are not worth another way than the plain one.
 _FEW = 100
+_EMPTY_INDEX_BYTES = 8192  # the first page of a B-tree holds no keys
 _Found = tuple[int, int, int]  # file_id, rows that are duplicates, rows that are conflicts
 
 
@@ -42,7 +43,10 @@ class Merger:
         self._contract = contract
         self._inserted = self._rejected = 0
         self._may_copy: bool | None = None  # not asked yet
+        self._index_bytes = self._ask_index_bytes()
         self._expects_known = False  # the unit before had nothing new
+        self._may_expect_new = True
+        self._expects_new = self._index_bytes <= _EMPTY_INDEX_BYTES  # so far nothing was stored before this load
         self.left_over: dict[int, Counts] = defaultdict(Counts)  # by file: duplicates, conflicts, rejected
 
     @property
@@ -50,8 +54,12 @@ class Merger:
         """Rows that Postgres says it inserted, over all files of the load."""
         return self._inserted
 
+    @property
     def index_bytes(self) -> int:
-        """Ask how large the index on event_id is."""
+        """How large the index on event_id was before this load."""
+        return self._index_bytes
+
+    def _ask_index_bytes(self) -> int:
         row = self._connection.execute(resources.sql("key_size")).fetchone()
         return row[0] if row else 0
 
@@ -114,18 +122,39 @@ class Merger:
 
     def _copy_new(self, unit: pl.DataFrame) -> pl.DataFrame:
         """Copy the rows with new keys straight into `events`; return the others, or all where Postgres refuses."""
-        keys = UuidArray(unit[KEY].to_list())
-        found = self._connection.execute(resources.sql("find_known"), {"keys": keys}, binary=True).fetchone()
-        known = pl.Series(found[0] if found else [], dtype=pl.Int64)
-        is_known = pl.int_range(pl.len()).is_in(known.implode())
-        marked = unit.with_columns(is_new=~(pl.col("again") | is_known))
+        if self._expects_new:
+            try:
+                return self._copy(unit, ~pl.col("again"))
+            except errors.UniqueViolation:
+                self._expects_new, self._may_expect_new = False, False
+        is_known = self._look_up(unit[KEY])
+        self._expects_new = self._may_expect_new and not (is_known & ~unit["again"]).any()
+        try:
+            return self._copy(unit.with_columns(known=is_known), ~(pl.col("again") | pl.col("known")))
+        except errors.UniqueViolation:  # another session came in between, or it is not the key that is not unique
+            return unit
+
+    def _look_up(self, keys: pl.Series) -> pl.Series:
+        """Say of each of `keys` (Binary) whether it is stored."""
+        parameters = {"keys": UuidArray(keys.to_list())}
+        found = self._connection.execute(resources.sql("find_known"), parameters, binary=True).fetchone()
+        places = pl.Series(found[0] if found else [], dtype=pl.Int64)
+        return pl.int_range(len(keys), eager=True).is_in(places.implode())
+
+    def _copy(self, unit: pl.DataFrame, is_new: pl.Expr) -> pl.DataFrame:
+        """Copy the rows that are said to be new; return the others, or all where Postgres refuses a row's content.
+
+        Raises:
+            errors.UniqueViolation: one is not new.
+        """
+        marked = unit.with_columns(is_new=is_new)
         new = marked["is_new"].sum()
         if new:
             try:
                 with self._connection.transaction():
                     copied = staging.copy_into_events(self._connection, marked, self._contract, pl.col("is_new"))
             except psycopg.Error as error:
-                if not is_about_a_row(error):
+                if isinstance(error, errors.UniqueViolation) or not is_about_a_row(error):
                     raise
                 return unit
             if copied != new:

@@ -167,10 +167,9 @@ class Pipeline:
         by_id = {item.file_id: item for item in items}
         alone: list[Item] = []
         merger = merge.Merger(connection, self._contract)
-        index_bytes = merger.index_bytes()
         with (
             prefetched(self._valid_frames(by_id, alone)) as frames,
-            prefetched(units(frames, self._contract, index_bytes=index_bytes)) as sorted_units,
+            prefetched(units(frames, self._contract, index_bytes=merger.index_bytes)) as sorted_units,
         ):
             for unit in sorted_units:
                 merger.merge(unit)

@@ -11,32 +11,42 @@ from collections.abc import Generator, Iterable
 import polars as pl
 
 from loader.contract import KEY, PROVENANCE, Contract, Kind
+from loader.seen import SeenKeys
 
 _UNIT_BYTES = 8 << 20
 _UNITS_FOR_INDEX = 8
 _UNITS_FOR_ALL_BEFORE = 32  # the index grows with what is loaded
-_MAX_UNIT_BYTES = 48 << 20  # what is held to be sorted
+_MAX_UNIT_BYTES = 40 << 20  # what is held to be sorted
 
 
 def units(frames: Iterable[pl.DataFrame], contract: Contract, *, index_bytes: int) -> Generator[pl.DataFrame]:
     """Put frames (Block.frame's columns) together, and yield them `in_merge_order`.
 
+    In `again`, rows count as well whose event_id an earlier unit has, or may have.
     index_bytes: how large the index on event_id is before.
     """
     held: list[pl.DataFrame] = []
+    seen = SeenKeys()
     size = before = 0
+
+    def unit() -> pl.DataFrame:
+        ordered = in_merge_order(pl.concat(held), contract)
+        held.clear()
+        return ordered.with_columns(again=ordered["again"] | seen.add(ordered[KEY]))
+
     for frame in frames:
         if frame.is_empty():
             continue
         held.append(frame)
         size += _size(frame)
-        enough = max(_UNIT_BYTES, index_bytes // _UNITS_FOR_INDEX, before // _UNITS_FOR_ALL_BEFORE)
+        least = _UNIT_BYTES if before else 0  # Postgres waits for the first one
+        enough = max(least, index_bytes // _UNITS_FOR_INDEX, before // _UNITS_FOR_ALL_BEFORE)
         if size >= min(enough, _MAX_UNIT_BYTES):
-            yield _joined(held, contract)
+            yield unit()
             before += size
             size = 0
     if held:
-        yield _joined(held, contract)
+        yield unit()
 
 
 def in_merge_order(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
@@ -51,12 +61,6 @@ def in_merge_order(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     ]
     ordered = frame.with_columns(binary_ids).sort(KEY, *PROVENANCE)
     return ordered.with_columns(again=(pl.col(KEY) == pl.col(KEY).shift()).fill_null(value=False))
-
-
-def _joined(held: list[pl.DataFrame], contract: Contract) -> pl.DataFrame:
-    frame = pl.concat(held)
-    held.clear()
-    return in_merge_order(frame, contract)
 
 
 def _size(frame: pl.DataFrame) -> int:
