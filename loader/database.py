@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +27,7 @@ MINIMUM_VERSION = 140_000
 _CONNECT_TIMEOUT_SECONDS = 10
 _LOCK_TIMEOUT = "300s"
 _CHECK_INTERVAL = "5s"
+_SEND_BUFFER_BYTES = 2 << 20
 
 # Advisory locks: the loader's own class for the two-key form. File contents use the one-key form.
 LOCK_CLASS = 1_869_572_460
@@ -131,12 +133,23 @@ def _prepare(connection: Connection, conninfo: str) -> None:
         found = info.parameter_status("server_encoding")
         raise DatabaseError(f"{describe(conninfo)} is encoded in {found}; events need a database in UTF8")
     connection.adapters.register_dumper(UuidArray, _UuidArrayDumper)
+    _widen(connection)
     settings = {"lock_timeout": _LOCK_TIMEOUT, "check_interval": _CHECK_INTERVAL}
     try:
         connection.execute(resources.sql("session"), settings)
     except errors.InvalidParameterValue:
         # A server on a platform without POLLRDHUP knows no other value than 0 (manual, 20.3.2).
         connection.execute(resources.sql("session"), settings | {"check_interval": "0"})
+
+
+def _widen(connection: Connection) -> None:
+    """Let more of a COPY be on its way, so that Postgres does not wait for a thread that decodes to let go of the GIL.
+
+    The kernel grants less where its net.core.wmem_max says so. Over TCP it finds the right size itself.
+    """
+    with socket.socket(fileno=os.dup(connection.fileno())) as own:
+        if own.family == getattr(socket, "AF_UNIX", None):
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
 
 
 def refuse_pooler(connection: Connection, conninfo: str) -> None:

@@ -6,6 +6,7 @@ Wire forms: PostgreSQL manual, COPY, "Binary Format"; `uuid` is its 16 bytes, `j
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
+from itertools import chain
 from typing import Any
 
 import pgpq.encoders
@@ -17,6 +18,7 @@ from pgpq import ArrowToPostgresBinaryEncoder
 from loader.contract import PROVENANCE, Contract, Kind
 
 _PIECE_ROWS = 8192
+_FIRST_ROWS = 1024  # Postgres waits for the first piece
 
 
 def encode(frame: pl.DataFrame, contract: Contract, where: pl.Expr) -> Generator[bytes]:
@@ -27,7 +29,7 @@ def encode(frame: pl.DataFrame, contract: Contract, where: pl.Expr) -> Generator
     """
     kinds = {field.name: field.kind for field in contract.fields}
     encoder: Any = None
-    for piece in frame.iter_slices(_PIECE_ROWS):
+    for piece in chain([frame[:_FIRST_ROWS]], frame[_FIRST_ROWS:].iter_slices(_PIECE_ROWS)):
         table: Any = piece.filter(where).select(*contract.columns, *PROVENANCE).to_arrow()
         if encoder is None:
             encoder = ArrowToPostgresBinaryEncoder.new_with_encoders(table.schema, _encoders(table.schema, kinds))

@@ -10,8 +10,6 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-_POLL_SECONDS = 0.1
-
 
 class _End:
     """Stands at the end of the queue: `error` is what ended the producer, None where it was done."""
@@ -23,45 +21,44 @@ class _End:
 class _Producer(Generic[T]):
     def __init__(self, items: Generator[T], depth: int) -> None:
         self._items = items
-        self._ahead: queue.Queue[T | _End] = queue.Queue(maxsize=depth)
+        self._ahead: queue.SimpleQueue[T | _End] = queue.SimpleQueue()
+        self._room = threading.Semaphore(depth)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._produce, name="loader-prefetch", daemon=True)
         self._thread.start()
 
     def consume(self) -> Iterator[T]:
         while not isinstance(item := self._ahead.get(), _End):
+            self._room.release()
             yield item
         if item.error is not None:
             raise item.error
 
     def stop(self) -> None:
         self._stopped.set()
+        self._room.release()
         self._thread.join()
 
     def _produce(self) -> None:
         error: BaseException | None = None
         try:
-            for item in self._items:
-                self._hand_over(item)
-                if self._stopped.is_set():
-                    break
+            while self._has_room():
+                self._ahead.put(next(self._items))
             self._items.close()
+        except StopIteration:
+            pass
         except BaseException as raised:  # noqa: BLE001 # raised again where it is consumed; a Polars panic is no Exception
             error = raised
-        self._hand_over(_End(error))
+        self._ahead.put(_End(error))
 
-    def _hand_over(self, item: T | _End) -> None:
-        while not self._stopped.is_set():
-            try:
-                self._ahead.put(item, timeout=_POLL_SECONDS)
-            except queue.Full:
-                continue
-            return
+    def _has_room(self) -> bool:
+        self._room.acquire()
+        return not self._stopped.is_set()
 
 
 @contextmanager
-def prefetched(items: Generator[T], *, depth: int = 1) -> Iterator[Iterator[T]]:
-    """Yield an iterator over `items`, which a thread produces up to `depth` items ahead.
+def prefetched(items: Generator[T], *, depth: int) -> Iterator[Iterator[T]]:
+    """Yield an iterator over `items`; a thread has up to `depth` of them ready, or in the making.
 
     What `items` raises is raised to the consumer. Leaving the context stops the producer, closes `items` in its
     thread, and waits for that.

@@ -75,7 +75,7 @@ def refusal(error: psycopg.Error) -> Problem:
 def _copy(connection: Connection, name: str, encoded: Generator[bytes], contract: Contract) -> int:
     query = compose(name, columns=identifiers(contract.columns))
     with connection.cursor() as cursor:
-        with prefetched(encoded) as pieces, cursor.copy(query) as stream:
+        with prefetched(encoded, depth=3) as pieces, cursor.copy(query) as stream:
             for piece in pieces:
                 stream.write(piece)
         return cursor.rowcount
