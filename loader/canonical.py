@@ -11,11 +11,14 @@ from loader.model import Problem
 Columns = dict[str, pl.Series]
 
 
-def canonical(columns: Columns, contract: Contract, problems: dict[int, list[Problem]]) -> pl.DataFrame:
+def canonical(
+    columns: Columns, contract: Contract, problems: dict[int, list[Problem]], *, are_plain: bool = False
+) -> pl.DataFrame:
     """Return a frame with the contract's columns in its dtypes, adding what is wrong with a row to `problems`.
 
     columns: by name, of equal length: String for uuid, text and timestamptz (the latter may be the final dtype
         already), Binary or String for jsonb, the final dtype for the rest. Null where a value is missing.
+    are_plain: no control characters are in the strings.
     """
     done: list[pl.Series] = []
     for field in contract.fields:
@@ -27,7 +30,7 @@ def canonical(columns: Columns, contract: Contract, problems: dict[int, list[Pro
             series, more = _instants(series)
         elif field.kind is Kind.JSONB:
             more = list(jsonb.find_problems(series))
-        elif series.dtype == pl.String:
+        elif series.dtype == pl.String and not are_plain:
             more = _null_characters(series)
         else:
             more = []

@@ -59,10 +59,15 @@ class Decoder:
         self._documents = DocumentDecoder(contract, max_line_bytes=max_line_bytes)
         self._layouts: list[Layout] = []  # last used first
 
-    def add(self, rows: Rows, chunk: bytes, *, file_id: int, first_line: int) -> int:
-        """Add `chunk`, whole lines of which the first is number `first_line`, to `rows`; return its line count."""
-        piece = chunk if chunk.endswith(b"\n") else chunk + b"\n"
-        count = piece.count(b"\n")
+    def add(self, rows: Rows, chunk: bytes, *, file_id: int, first_line: int, newlines: int | None = None) -> int:
+        """Add `chunk`, whole lines of which the first is number `first_line`, to `rows`; return its line count.
+
+        newlines: how many it has, where that is known.
+        """
+        count = chunk.count(b"\n") if newlines is None else newlines
+        is_open = not chunk.endswith(b"\n")
+        piece = chunk + b"\n" if is_open else chunk
+        count += is_open
         rows.pieces.append(piece)
         rows.places.append((file_id, first_line, count))
         rows.count += count
@@ -108,7 +113,8 @@ class Decoder:
             if taken.is_empty():
                 continue
             self._layouts = [layout, *(other for other in self._layouts if other != layout)][:_MAX_LAYOUTS]
-            parts.append(self._part(rest[taken["index"]], {name: taken[name] for name in layout.fields}, {}))
+            cut = {name: taken[name] for name in layout.fields}
+            parts.append(self._part(rest[taken["index"]], cut, {}, are_plain=True))
             rest = rest.filter(~rest.is_in(parts[-1].indexes.implode()))
         return parts, rest
 
@@ -126,12 +132,14 @@ class Decoder:
         columns = self._documents.columns(decoded)
         return self._part(indexes[decoded.indexes], columns, decoded.problems)
 
-    def _part(self, indexes: pl.Series, columns: Columns, problems: dict[int, list[Problem]]) -> _Part:
+    def _part(
+        self, indexes: pl.Series, columns: Columns, problems: dict[int, list[Problem]], *, are_plain: bool = False
+    ) -> _Part:
         absent = [field for field in self._contract.fields if field.name not in columns]
         for one in absent:
             dtype = pl.String() if one.kind in (Kind.JSONB, Kind.TIMESTAMPTZ) else one.kind.dtype
             columns[one.name] = pl.Series(one.name, [None], dtype).new_from_index(0, len(indexes))
-        return _Part(indexes, canonical(columns, self._contract, problems), problems)
+        return _Part(indexes, canonical(columns, self._contract, problems, are_plain=are_plain), problems)
 
 
 def _split(data: bytes) -> pl.Series:

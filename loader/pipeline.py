@@ -21,7 +21,7 @@ import psycopg
 
 from loader import landing, ledger, merge, quarantine
 from loader.contract import Contract
-from loader.decode import BlockReader, Source, TooLargeToShareError, find_raw
+from loader.decode import BlockReader, Source, TooLargeToShareError, find_raw, paired
 from loader.errors import (
     Abandoned,
     AccountingError,
@@ -201,7 +201,7 @@ class Pipeline:
                 alone.append(by_id[source.file_id])
 
         blocks = self._reader.stream(sources[0]) if len(sources) == 1 else self._reader.share(sources, on_problem)
-        for block in blocks:
+        for block in paired(blocks):
             checked = validate(block, self._contract)
             for file_id, rows in block.frame.group_by("file_id").len().iter_rows():
                 by_id[file_id].counts.read += rows
