@@ -168,7 +168,7 @@ class Pipeline:
         alone: list[Item] = []
         merger = merge.Merger(connection, self._contract)
         with (
-            prefetched(self._valid_frames(by_id, alone), depth=2) as frames,
+            prefetched(self._valid_frames(by_id, alone), depth=1) as frames,
             prefetched(units(frames, self._contract, index_bytes=merger.index_bytes), depth=1) as sorted_units,
         ):
             for unit in sorted_units:

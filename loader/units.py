@@ -16,7 +16,7 @@ from loader.seen import SeenKeys
 _UNIT_BYTES = 8 << 20
 _UNITS_FOR_INDEX = 8
 _UNITS_FOR_ALL_BEFORE = 32  # the index grows with what is loaded
-_MAX_UNIT_BYTES = 40 << 20  # what is held to be sorted
+_MAX_UNIT_BYTES = 32 << 20  # what is held to be sorted
 
 
 def units(frames: Iterable[pl.DataFrame], contract: Contract, *, index_bytes: int) -> Generator[pl.DataFrame]:
