@@ -6,7 +6,7 @@ Wire forms: PostgreSQL manual, COPY, "Binary Format"; `uuid` is its 16 bytes, `j
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from itertools import chain
+from itertools import pairwise
 from typing import Any
 
 import pgpq.encoders
@@ -21,16 +21,18 @@ _PIECE_ROWS = 8192
 _FIRST_ROWS = 1024  # Postgres waits for the first piece
 
 
-def encode(frame: pl.DataFrame, contract: Contract, where: pl.Expr) -> Generator[bytes]:
+def encode(frame: pl.DataFrame, contract: Contract, where: pl.Series | None = None) -> Generator[bytes]:
     """Yield `frame`, as `units.in_merge_order` returns it, in the binary COPY format, its columns in COPY's order.
 
-    Only rows for which `where` holds; `frame` itself has some. It comes in pieces, so that Postgres works on the first
-    while the next is encoded.
+    Only rows for which `where` (Boolean) holds; some do. It comes in pieces, so that Postgres works on the first while
+    the next is encoded.
     """
+    starts = [0, *range(_FIRST_ROWS, frame.height, _PIECE_ROWS)]
     kinds = {field.name: field.kind for field in contract.fields}
     encoder: Any = None
-    for piece in chain([frame[:_FIRST_ROWS]], frame[_FIRST_ROWS:].iter_slices(_PIECE_ROWS)):
-        table: Any = piece.filter(where).select(*contract.columns, *PROVENANCE).to_arrow()
+    for start, end in pairwise([*starts, frame.height]):
+        piece = frame[start:end] if where is None else frame[start:end].filter(where[start:end])
+        table: Any = piece.select(*contract.columns, *PROVENANCE).to_arrow()
         if encoder is None:
             encoder = ArrowToPostgresBinaryEncoder.new_with_encoders(table.schema, _encoders(table.schema, kinds))
             yield encoder.write_header()

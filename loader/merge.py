@@ -20,6 +20,7 @@ from loader.contract import KEY, PROVENANCE, Contract
 from loader.database import Connection, UuidArray, compose, identifiers, is_about_a_row
 from loader.errors import AccountingError
 from loader.model import Counts, Problem
+from loader.units import AGAIN
 
 # Fewer rows than this are not worth another way than the plain one.
 _FEW = 100
@@ -124,13 +125,13 @@ class Merger:
         """Copy the rows with new keys straight into `events`; return the others, or all where Postgres refuses."""
         if self._expects_new:
             try:
-                return self._copy(unit, ~pl.col("again"))
+                return self._copy(unit, ~unit[AGAIN])
             except errors.UniqueViolation:
                 self._expects_new, self._may_expect_new = False, False
         is_known = self._look_up(unit[KEY])
-        self._expects_new = self._may_expect_new and not (is_known & ~unit["again"]).any()
+        self._expects_new = self._may_expect_new and not (is_known & ~unit[AGAIN]).any()
         try:
-            return self._copy(unit.with_columns(known=is_known), ~(pl.col("again") | pl.col("known")))
+            return self._copy(unit, ~(unit[AGAIN] | is_known))
         except errors.UniqueViolation:  # another session came in between, or it is not the key that is not unique
             return unit
 
@@ -141,18 +142,17 @@ class Merger:
         places = pl.Series(found[0] if found else [], dtype=pl.Int64)
         return pl.int_range(len(keys), eager=True).is_in(places.implode())
 
-    def _copy(self, unit: pl.DataFrame, is_new: pl.Expr) -> pl.DataFrame:
+    def _copy(self, unit: pl.DataFrame, is_new: pl.Series) -> pl.DataFrame:
         """Copy the rows that are said to be new; return the others, or all where Postgres refuses a row's content.
 
         Raises:
             errors.UniqueViolation: one is not new.
         """
-        marked = unit.with_columns(is_new=is_new)
-        new = marked["is_new"].sum()
+        new = is_new.sum()
         if new:
             try:
                 with self._connection.transaction():
-                    copied = staging.copy_into_events(self._connection, marked, self._contract, pl.col("is_new"))
+                    copied = staging.copy_into_events(self._connection, unit, self._contract, is_new)
             except psycopg.Error as error:
                 if isinstance(error, errors.UniqueViolation) or not is_about_a_row(error):
                     raise
@@ -160,7 +160,7 @@ class Merger:
             if copied != new:
                 raise AccountingError(f"{copied} of {new} rows were copied: does a trigger on events drop rows?")
             self._inserted += copied
-        return marked.filter(~pl.col("is_new"))
+        return unit.filter(~is_new)
 
     def _merge_rows(self, places: pl.DataFrame) -> None:
         """Merge staged rows, by file and line; where Postgres refuses one, halve down to it and set it aside."""

@@ -36,8 +36,8 @@ def clear(connection: Connection) -> None:
     connection.execute(resources.sql("clear_staging"))
 
 
-def copy_into_events(connection: Connection, rows: pl.DataFrame, contract: Contract, where: pl.Expr) -> int:
-    """COPY rows (`in_merge_order`) for which `where` holds straight into `events`; return how many Postgres stored.
+def copy_into_events(connection: Connection, rows: pl.DataFrame, contract: Contract, where: pl.Series) -> int:
+    """COPY those rows (`in_merge_order`) that `where` has straight into `events`; return how many Postgres stored.
 
     Raises:
         psycopg.Error: the database refuses; one row that it refuses is enough.
@@ -55,7 +55,7 @@ def stage(connection: Connection, rows: pl.DataFrame, contract: Contract) -> lis
     """
     try:
         with connection.transaction():  # a savepoint: a refused row must not cost the others
-            _copy(connection, "copy_staging", encode(rows, contract, pl.lit(value=True)), contract)
+            _copy(connection, "copy_staging", encode(rows, contract), contract)
     except psycopg.Error as error:
         if not is_about_a_row(error):
             raise

@@ -13,6 +13,7 @@ import polars as pl
 from loader.contract import KEY, PROVENANCE, Contract, Kind
 from loader.seen import SeenKeys
 
+AGAIN = "loader: again"  # no field of a contract can have this name
 _UNIT_BYTES = 8 << 20
 _UNITS_FOR_INDEX = 8
 _UNITS_FOR_ALL_BEFORE = 32  # the index grows with what is loaded
@@ -22,7 +23,7 @@ _MAX_UNIT_BYTES = 32 << 20  # what is held to be sorted
 def units(frames: Iterable[pl.DataFrame], contract: Contract, *, index_bytes: int) -> Generator[pl.DataFrame]:
     """Put frames (Block.frame's columns) together, and yield them `in_merge_order`.
 
-    In `again`, rows count as well whose event_id an earlier unit has, or may have.
+    In AGAIN, rows count as well whose event_id an earlier unit has, or may have.
     index_bytes: how large the index on event_id is before.
     """
     held: list[pl.DataFrame] = []
@@ -32,7 +33,7 @@ def units(frames: Iterable[pl.DataFrame], contract: Contract, *, index_bytes: in
     def unit() -> pl.DataFrame:
         ordered = in_merge_order(pl.concat(held), contract)
         held.clear()
-        return ordered.with_columns(again=ordered["again"] | seen.add(ordered[KEY]))
+        return ordered.with_columns((ordered[AGAIN] | seen.add(ordered[KEY])).alias(AGAIN))
 
     for frame in frames:
         if frame.is_empty():
@@ -52,7 +53,7 @@ def units(frames: Iterable[pl.DataFrame], contract: Contract, *, index_bytes: in
 def in_merge_order(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     """Return `frame` (Block.frame's columns) with its UUIDs as 16 bytes, by event_id, file_id and line.
 
-    One column more, `again` Boolean, says that an earlier row has the same event_id.
+    One column more, AGAIN (Boolean), says that an earlier row has the same event_id.
     """
     binary_ids = [
         pl.col(field.name).str.replace_all("-", "", literal=True).str.decode("hex").alias(field.name)
@@ -60,7 +61,7 @@ def in_merge_order(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
         if field.kind is Kind.UUID
     ]
     ordered = frame.with_columns(binary_ids).sort(KEY, *PROVENANCE)
-    return ordered.with_columns(again=(pl.col(KEY) == pl.col(KEY).shift()).fill_null(value=False))
+    return ordered.with_columns((pl.col(KEY) == pl.col(KEY).shift()).fill_null(value=False).alias(AGAIN))
 
 
 def _size(frame: pl.DataFrame) -> int:

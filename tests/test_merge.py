@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from loader import cli, contract, decode, merge, staging, units
+from loader import cli, contract, decode, merge, resources, staging, units
 from tests.support import Load, Query, event, quarantined, write_ndjson
 
 FEW = 100  # fewer rows are staged, whatever they are
@@ -231,6 +231,8 @@ def test_rows_go_into_the_partitions_of_a_partitioned_table(
     assert (report["inserted"], report["duplicates"]) == (300, 10)
     assert copied
     assert query("SELECT count(*) > 50 FROM part_0") == query("SELECT count(*) > 50 FROM part_1") == [(True,)]
+    sizes = query("SELECT sum(pg_indexes_size(relid)) FROM pg_partition_tree('events') WHERE isleaf")
+    assert query(resources.sql("key_size").decode()) == sizes
 
 
 def test_units_grow_with_the_index_and_with_what_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,3 +249,13 @@ def test_units_grow_with_the_index_and_with_what_is_loaded(monkeypatch: pytest.M
     assert empty[0] < empty[-2] < full[0]
     assert empty[:-1] == sorted(empty[:-1])
     assert len(set(full[:-1])) == 1
+
+
+def test_what_a_unit_is_marked_with_takes_no_name_from_a_field() -> None:
+    terms = contract.load()
+    key = str(uuid.uuid4())
+    columns = {name: pl.Series([key, key]) for name in terms.columns}
+    frame = pl.DataFrame({"file_id": [1, 1], "line": [2, 1]} | columns | {"again": ["b", "a"]})
+    ordered = units.in_merge_order(frame, terms)
+    assert ordered["again"].to_list() == ["a", "b"]
+    assert ordered[units.AGAIN].to_list() == [False, True]
