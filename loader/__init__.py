@@ -29,7 +29,7 @@ Around it:
     embedded     a PostgreSQL for who has none; embedded_home says where it lives and as whom
     single       the way in for one event
     simulate     synthetic events
-    model, errors, names, resources: what all of them share
+    model, errors, names, resources, memory: what all of them share
 """
 
 from __future__ import annotations

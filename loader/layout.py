@@ -63,7 +63,8 @@ class Layout:
         cut = _only(cut, length >= start + rest)
         name = self.fields[at]
         document = text.cast(pl.Binary).bin.slice(start, length - start - rest).cast(pl.String)
-        cut = cut.select("index", *before.fields, *after.fields, document.alias(name))
+        copied = document + ""  # a slice would keep the whole chunk in memory
+        cut = cut.select("index", *before.fields, *after.fields, copied.alias(name))
         cut = _only(cut, pl.col(name).str.starts_with("{") & pl.col(name).str.ends_with("}"))
         if not (cut.is_empty() or _grammatical(cut[name])):
             cut = cut.filter(pl.Series(_each_grammatical(cut[name].to_list())))

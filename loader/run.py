@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loader import landing
+from loader import landing, memory
 from loader.identify import Identification
 from loader.landing import LandingFile
 from loader.model import FileOutcome
@@ -84,6 +84,7 @@ def run(
         UsageError: the contract is wrong.
     """
     started = time.monotonic()
+    memory.share_one_heap()
     watcher.start(len(files), sum(file.size for file in files))
     work = list(batches(files, settings.jobs))
     with Identification(work, takers=min(settings.jobs, len(work))) as identification:
