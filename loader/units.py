@@ -40,9 +40,9 @@ def units(frames: Iterable[pl.DataFrame], contract: Contract, *, index_bytes: in
             continue
         held.append(frame)
         size += _size(frame)
-        least = _UNIT_BYTES if before else 0  # Postgres waits for the first one
-        enough = max(least, index_bytes // _UNITS_FOR_INDEX, before // _UNITS_FOR_ALL_BEFORE)
-        if size >= min(enough, _MAX_UNIT_BYTES):
+        enough = max(_UNIT_BYTES, index_bytes // _UNITS_FOR_INDEX, before // _UNITS_FOR_ALL_BEFORE)
+        # The first is what there is, for Postgres waits for it; those after it grow.
+        if size >= min(enough, _MAX_UNIT_BYTES, before):
             yield unit()
             before += size
             size = 0
