@@ -10,7 +10,8 @@ A file's way through the modules, in order:
     canonical    columns in the contract's dtypes: timestamps, jsonb  (pure)
     contract     contracts/events.py -> fields, types, schema
     validate     rows + contract -> valid rows and rejects            (pure)
-    units        blocks -> what is merged at once, sorted; seen tells which keys came before  (pure)
+    units        blocks -> what is merged at once, sorted; ranges holds rows back for a large index, seen tells
+                 which keys came before                               (pure)
     encode       rows -> the binary COPY format                        (pure)
     staging      COPY into events or the staging table
     merge        units -> events; duplicates, conflicts

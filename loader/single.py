@@ -17,7 +17,7 @@ from loader.errors import LoaderError
 from loader.model import Problem
 from loader.run import database
 from loader.settings import read
-from loader.units import in_merge_order
+from loader.units import in_merge_order, with_binary_ids
 from loader.validate import validate
 
 
@@ -78,7 +78,7 @@ def _checked(event: Mapping[str, Any]) -> pl.DataFrame:
     checked = validate(ndjson.Decoder(terms, max_line_bytes=len(line)).block(rows), terms)
     if checked.rejects:
         raise ValidationError(list(checked.rejects[0].problems))
-    return in_merge_order(checked.valid, terms)
+    return in_merge_order(with_binary_ids(checked.valid, terms))
 
 
 def _require_text_keys(value: object) -> None:

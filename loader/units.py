@@ -1,67 +1,108 @@
 """Valid rows -> units: what goes to the database at once, in the order of its keys. Pure.
 
 A unit is large enough that its cost in round trips is nothing, and small enough that the next one is decoded while
-Postgres works on it. But each unit of random ids walks the whole index of events: for a large index, units are larger.
+Postgres works on it. Where the index of events is large and the keys are random, each unit has the keys of one range.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+import itertools
+from collections.abc import Generator, Iterable, Iterator
 
 import polars as pl
 
 from loader.contract import KEY, PROVENANCE, Contract, Kind
+from loader.ranges import Ranges, are_mixed, beginnings
 from loader.seen import SeenKeys
 
 AGAIN = "loader: again"  # no field of a contract can have this name
 _UNIT_BYTES = 8 << 20
-_UNITS_FOR_INDEX = 8
-_UNITS_FOR_ALL_BEFORE = 32  # the index grows with what is loaded
-_MAX_UNIT_BYTES = 32 << 20  # what is held to be sorted
+# An index of this size stays in the server's memory, whatever is written to it.
+_SMALL_INDEX_BYTES = 64 << 20
+_INDEX_BYTES_PER_ROW = 40
+# Rows held back: two thirds of what has come so far, between these, so that Postgres need not wait for long.
+_LEAST_HELD_BYTES = 16 << 20
+_MOST_HELD_BYTES = 192 << 20
 
 
 def units(frames: Iterable[pl.DataFrame], contract: Contract, *, index_bytes: int) -> Generator[pl.DataFrame]:
     """Put frames (Block.frame's columns) together, and yield them `in_merge_order`.
 
-    In AGAIN, rows count as well whose event_id an earlier unit has, or may have.
+    In AGAIN, rows count as well whose event_id an earlier unit has, or may have. Of rows with the same event_id, those
+    that came first are in the earlier unit.
     index_bytes: how large the index on event_id is before.
     """
-    held: list[pl.DataFrame] = []
     seen = SeenKeys()
+    rest = (with_binary_ids(frame, contract) for frame in frames if not frame.is_empty())
+    for rows in _grouped(rest, index_bytes):
+        unit = in_merge_order(rows)
+        yield unit.with_columns((unit[AGAIN] | seen.add(unit[KEY])).alias(AGAIN))
+
+
+def _grouped(frames: Iterator[pl.DataFrame], index_bytes: int) -> Iterator[pl.DataFrame]:
+    """Yield the rows of each unit; they come one after the other until the index is large."""
+    held: list[pl.DataFrame] = []
     size = before = 0
-
-    def unit() -> pl.DataFrame:
-        ordered = in_merge_order(pl.concat(held), contract)
-        held.clear()
-        return ordered.with_columns((ordered[AGAIN] | seen.add(ordered[KEY])).alias(AGAIN))
-
-    for frame in frames:
-        if frame.is_empty():
-            continue
+    while index_bytes <= _SMALL_INDEX_BYTES and (frame := next(frames, None)) is not None:
         held.append(frame)
         size += _size(frame)
-        enough = max(_UNIT_BYTES, index_bytes // _UNITS_FOR_INDEX, before // _UNITS_FOR_ALL_BEFORE)
-        # The first is what there is, for Postgres waits for it; those after it grow.
-        if size >= min(enough, _MAX_UNIT_BYTES, before):
-            yield unit()
+        index_bytes += frame.height * _INDEX_BYTES_PER_ROW
+        # The first is what there is, for Postgres waits for it.
+        if size >= min(_UNIT_BYTES, before):
+            yield pl.concat(held)
+            held.clear()
             before += size
             size = 0
     if held:
-        yield unit()
+        yield pl.concat(held)
+    yield from _by_range(frames)
 
 
-def in_merge_order(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
-    """Return `frame` (Block.frame's columns) with its UUIDs as 16 bytes, by event_id, file_id and line.
+def _by_range(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Yield rows by range of keys, or as they come where the keys ascend, so that they are close together anyhow."""
+    first, second = next(frames, None), next(frames, None)
+    if first is None or second is None or not are_mixed(first[KEY], second[KEY]):
+        yield from (frame for frame in (first, second) if frame is not None)
+        yield from frames
+        return
+    ranges = Ranges(first[KEY])
+    come = 0
+    for frame in itertools.chain((first, second), frames):
+        size = _size(frame)
+        come += size
+        ranges.add(frame, size)
+        while ranges.size > min(max(come * 2 // 3, _LEAST_HELD_BYTES), _MOST_HELD_BYTES):
+            yield ranges.pop_fullest()
+    yield from ranges.drain(_UNIT_BYTES)
 
-    One column more, AGAIN (Boolean), says that an earlier row has the same event_id.
-    """
-    binary_ids = [
+
+def with_binary_ids(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
+    """Return `frame` (Block.frame's columns) with its UUIDs as 16 bytes."""
+    return frame.with_columns(
         pl.col(field.name).str.replace_all("-", "", literal=True).str.decode("hex").alias(field.name)
         for field in contract.fields
         if field.kind is Kind.UUID
-    ]
-    ordered = frame.with_columns(binary_ids).sort(KEY, *PROVENANCE)
-    return ordered.with_columns((pl.col(KEY) == pl.col(KEY).shift()).fill_null(value=False).alias(AGAIN))
+    )
+
+
+def in_merge_order(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return `frame` (`with_binary_ids`) by event_id, file_id and line.
+
+    One column more, AGAIN (Boolean), says that an earlier row has the same event_id.
+    """
+    begins = beginnings(frame[KEY])
+    order = begins.arg_sort()
+    begins = begins.gather(order)
+    follows = (begins == begins.shift()).fill_null(value=False)
+    tied = (follows | follows.shift(-1)).arg_true()
+    rows = order.gather(tied)
+    finer = frame.select(pl.col(KEY, *PROVENANCE).gather(rows)).select(pl.arg_sort_by(KEY, *PROVENANCE)).to_series()
+    order = order.scatter(tied, rows.gather(finer))
+    ordered = frame.rechunk().select(pl.all().gather(order))  # from one chunk it is ten times as fast
+    second = follows.arg_true()
+    keys = ordered[KEY]
+    again = second.filter(keys.gather(second) == keys.gather(second - 1))
+    return ordered.with_columns(pl.repeat(False, frame.height, eager=True).scatter(again, True).alias(AGAIN))
 
 
 def _size(frame: pl.DataFrame) -> int:

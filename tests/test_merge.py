@@ -235,29 +235,11 @@ def test_rows_go_into_the_partitions_of_a_partitioned_table(
     assert query(resources.sql("key_size").decode()) == sizes
 
 
-def test_units_grow_with_the_index_and_with_what_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(units, "_MAX_UNIT_BYTES", 1 << 20)
-    terms = contract.load()
-    columns = {name: pl.Series([f"{uuid.uuid4()}" for _ in range(100)]) for name in terms.columns}
-    frame = pl.DataFrame({"file_id": [1] * 100, "line": [1] * 100} | columns)
-
-    def heights(index_bytes: int) -> list[int]:
-        return [unit.height for unit in units.units([frame] * 1_000, terms, index_bytes=index_bytes)]
-
-    empty, full = heights(0), heights(8 << 20)
-    assert sum(empty) == sum(full) == 100_000
-    assert empty[0] == full[0] == 100  # the first is what there is
-    assert empty[1] < empty[-2] < full[-2]
-    assert empty[:-1] == sorted(empty[:-1])
-    assert full[:-1] == sorted(full[:-1])
-    assert full[10] == full[-2]
-
-
 def test_what_a_unit_is_marked_with_takes_no_name_from_a_field() -> None:
     terms = contract.load()
     key = str(uuid.uuid4())
     columns = {name: pl.Series([key, key]) for name in terms.columns}
     frame = pl.DataFrame({"file_id": [1, 1], "line": [2, 1]} | columns | {"again": ["b", "a"]})
-    ordered = units.in_merge_order(frame, terms)
+    ordered = units.in_merge_order(units.with_binary_ids(frame, terms))
     assert ordered["again"].to_list() == ["a", "b"]
     assert ordered[units.AGAIN].to_list() == [False, True]

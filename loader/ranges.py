@@ -1,0 +1,106 @@
+"""Rows held back by range of keys, so that those close to each other go to the database together. Pure.
+
+A unit of random keys touches as many pages of a large index as it has rows, each of them read, logged and written for
+one row. Of rows that are held back until there are many, those of one range share their pages.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import deque
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import polars as pl
+from pyarrow import ipc
+
+from loader.contract import KEY
+
+_RANGES = 16
+_MAX_POPPED_BYTES = 32 << 20
+_NUMBER = "loader: range"  # no field of a contract can have this name
+_COMPRESSED = ipc.IpcWriteOptions(compression="lz4")
+
+
+class _Piece(NamedTuple):
+    """Rows of one range that came together, and their share of the size that they came with."""
+
+    data: bytes
+    size: int
+
+
+class Ranges:
+    """Rows by range of keys, compressed, each range's in the order in which they came."""
+
+    def __init__(self, pattern: pl.Series) -> None:
+        """Take for bounds what cuts `pattern`, keys (Binary) like those to come, into equal parts."""
+        ordered = beginnings(pattern).sort()
+        self._bounds = ordered.gather([len(ordered) * number // _RANGES for number in range(1, _RANGES)])
+        self._pieces: list[deque[_Piece]] = [deque() for _ in range(_RANGES)]
+        self._sizes = [0] * _RANGES
+
+    @property
+    def size(self) -> int:
+        """The size of all rows held, as it was said when they were added."""
+        return sum(self._sizes)
+
+    def add(self, frame: pl.DataFrame, size: int) -> None:
+        """Add rows of so many bytes."""
+        numbers = self._bounds.search_sorted(beginnings(frame[KEY]), side="right").alias(_NUMBER)
+        for rows in frame.with_columns(numbers).partition_by(_NUMBER):
+            number = rows[_NUMBER][0]
+            share = max(1, size * rows.height // frame.height)
+            self._pieces[number].append(_Piece(_compressed(rows.drop(_NUMBER)), share))
+            self._sizes[number] += share
+
+    def pop_fullest(self) -> pl.DataFrame:
+        """Return what came first to the range that holds most, as much of it as fits into a unit."""
+        return self._pop(self._sizes.index(max(self._sizes)))
+
+    def drain(self, least: int) -> Iterator[pl.DataFrame]:
+        """Yield all rows, range by range; neighbours that have less than `least` bytes come together."""
+        frames: list[pl.DataFrame] = []
+        size_before = self.size
+        for number in range(_RANGES):
+            while self._pieces[number]:
+                frames.append(self._pop(number))
+                if size_before - self.size >= least:
+                    yield pl.concat(frames)
+                    frames, size_before = [], self.size
+        if frames:
+            yield pl.concat(frames)
+
+    def _pop(self, number: int) -> pl.DataFrame:
+        pieces = self._pieces[number]
+        popped = [pieces.popleft()]
+        size = popped[0].size
+        while pieces and size + pieces[0].size <= _MAX_POPPED_BYTES:
+            popped.append(pieces.popleft())
+            size += popped[-1].size
+        self._sizes[number] -= size
+        return pl.concat([_decompressed(piece.data) for piece in popped])
+
+
+def beginnings(keys: pl.Series) -> pl.Series:
+    """Return the first 8 bytes of each key (Binary of 16 bytes) as UInt64, which sort like the keys, but faster."""
+    return keys.bin.slice(0, 8).bin.reinterpret(dtype=pl.UInt64, endianness="big")
+
+
+def are_mixed(one: pl.Series, other: pl.Series) -> bool:
+    """Say whether keys (Binary) are spread like those before them; those that ascend with time are not."""
+    between = pl.col(KEY).is_between(pl.lit(one.min()), pl.lit(one.max()))
+    return bool(other.alias(KEY).to_frame().select(between.mean() >= 0.5).item())  # noqa: PLR2004
+
+
+def _compressed(rows: pl.DataFrame) -> bytes:
+    sink = io.BytesIO()
+    table = rows.to_arrow()
+    with ipc.new_stream(sink, table.schema, options=_COMPRESSED) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+def _decompressed(data: bytes) -> pl.DataFrame:
+    frame = pl.from_arrow(ipc.open_stream(data).read_all())
+    assert isinstance(frame, pl.DataFrame)  # noqa: S101 # a table becomes a frame
+    return frame
