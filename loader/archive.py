@@ -40,7 +40,8 @@ def _move(file: LandingFile, digest: bytes, folder: Path) -> Path | None:
     if not file.in_landing or not is_same_file(file.path, file):
         return None
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
         target = _free_name(folder, file.path.name, digest)
         file.path.rename(target)
     except FileNotFoundError:

@@ -255,8 +255,9 @@ def fingerprint(file: FileIO, on_read: Callable[[], None] = lambda: None) -> byt
     import hashlib  # with OpenSSL behind it, half of what an idle run would have to import
 
     digest = hashlib.sha256()
-    buffer = memoryview(bytearray(_HASHED_BYTES))
     try:
+        # A megabyte of zeros costs more than all else for a small file.
+        buffer = memoryview(bytearray(min(_HASHED_BYTES, max(1, os.fstat(file.fileno()).st_size))))
         while size := file.readinto(buffer):
             digest.update(buffer[:size])
             on_read()

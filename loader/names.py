@@ -18,6 +18,8 @@ def printable(text: str) -> str:
     Control, format (bidirectional overrides among them), separator and unassigned characters become `\x..`, `\u....`;
     bytes that are not UTF-8 become `\x..`.
     """
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(character if _is_plain(character) else _escape(character) for character in text)
 
 

@@ -234,27 +234,39 @@ def _own_path(folder: Path, source: str, digest: bytes, ending: str) -> Path:
 
 
 def _is_of_another(path: Path, digest: bytes) -> bool:
-    found = source_digest(path)
+    found = source_digest(path) if os.path.lexists(path) else None
     return found is not None and found != digest
 
 
 def _temporary_file(folder: Path, name: str, digest: bytes) -> tuple[Path, IO[bytes]]:
     """Create a private file that is locked for as long as this process lives, so that `sweep` leaves it alone."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if folder not in _DURABLE:
-        # Whoever made it, even a loader that died right then: its name must outlive a power cut, too.
-        sync_folder(folder.parent)
-        _DURABLE.add(folder)
     unique = f".{os.getpid()}-{threading.get_native_id()}{_TEMPORARY}"
     path = folder / f".{stored_name(name, digest, unique)}"
     while True:
-        path.unlink(missing_ok=True)  # of a process of this number that died, or planted: never written through
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
+        _make_folder(folder)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
+        except FileExistsError:
+            path.unlink(missing_ok=True)  # of a process of this number that died, or planted: never written through
+            continue
+        except FileNotFoundError:
+            _DURABLE.discard(folder)  # It was removed since.
+            continue
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         # A sweep may have taken it for a leftover between its creation and its lock.
-        if path.exists() and os.fstat(descriptor).st_ino == path.stat().st_ino:
-            return path, os.fdopen(descriptor, "wb")
+        with suppress(FileNotFoundError):
+            if os.fstat(descriptor).st_ino == path.stat().st_ino:
+                return path, os.fdopen(descriptor, "wb")
         os.close(descriptor)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make the quarantine folder where it is missing, durably."""
+    if folder not in _DURABLE:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Whoever made it, even a loader that died right then: its name must outlive a power cut, too.
+        sync_folder(folder.parent)
+        _DURABLE.add(folder)
 
 
 def sweep(folder: Path) -> None:
