@@ -9,9 +9,11 @@ from __future__ import annotations
 import io
 from collections import deque
 from collections.abc import Iterator
+from mmap import mmap
 from typing import NamedTuple
 
 import polars as pl
+import pyarrow as pa
 from pyarrow import ipc
 
 from loader.contract import KEY
@@ -25,7 +27,7 @@ _COMPRESSED = ipc.IpcWriteOptions(compression="lz4")
 class _Piece(NamedTuple):
     """Rows of one range that came together, and their share of the size that they came with."""
 
-    data: bytes
+    data: mmap
     size: int
 
 
@@ -92,15 +94,17 @@ def are_mixed(one: pl.Series, other: pl.Series) -> bool:
     return bool(other.alias(KEY).to_frame().select(between.mean() >= 0.5).item())  # noqa: PLR2004
 
 
-def _compressed(rows: pl.DataFrame) -> bytes:
+def _compressed(rows: pl.DataFrame) -> mmap:
     sink = io.BytesIO()
     table = rows.to_arrow()
     with ipc.new_stream(sink, table.schema, options=_COMPRESSED) as writer:
         writer.write_table(table)
-    return sink.getvalue()
+    memory = mmap(-1, sink.tell())  # not from the heap: what stays there for so long leaves holes
+    memory.write(sink.getbuffer())
+    return memory
 
 
-def _decompressed(data: bytes) -> pl.DataFrame:
-    frame = pl.from_arrow(ipc.open_stream(data).read_all())
+def _decompressed(data: mmap) -> pl.DataFrame:
+    frame = pl.from_arrow(ipc.open_stream(pa.py_buffer(data)).read_all())
     assert isinstance(frame, pl.DataFrame)  # noqa: S101 # a table becomes a frame
     return frame

@@ -7,6 +7,7 @@ Postgres works on it. Where the index of events is large and the keys are random
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 
 import polars as pl
@@ -22,7 +23,7 @@ _SMALL_INDEX_BYTES = 64 << 20
 _INDEX_BYTES_PER_ROW = 40
 # Rows held back: two thirds of what has come so far, between these, so that Postgres need not wait for long.
 _LEAST_HELD_BYTES = 16 << 20
-_MOST_HELD_BYTES = 192 << 20
+_MOST_HELD_BYTES = 96 << 20
 
 
 def units(frames: Iterable[pl.DataFrame], contract: Contract, *, index_bytes: int) -> Generator[pl.DataFrame]:
@@ -47,6 +48,7 @@ def _grouped(frames: Iterator[pl.DataFrame], index_bytes: int) -> Iterator[pl.Da
         held.append(frame)
         size += _size(frame)
         index_bytes += frame.height * _INDEX_BYTES_PER_ROW
+        del frame
         # The first is what there is, for Postgres waits for it.
         if size >= min(_UNIT_BYTES, before):
             yield pl.concat(held)
@@ -60,17 +62,18 @@ def _grouped(frames: Iterator[pl.DataFrame], index_bytes: int) -> Iterator[pl.Da
 
 def _by_range(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
     """Yield rows by range of keys, or as they come where the keys ascend, so that they are close together anyhow."""
-    first, second = next(frames, None), next(frames, None)
-    if first is None or second is None or not are_mixed(first[KEY], second[KEY]):
-        yield from (frame for frame in (first, second) if frame is not None)
+    waiting = deque(itertools.islice(frames, 2))
+    if len(waiting) < 2 or not are_mixed(waiting[0][KEY], waiting[1][KEY]):  # noqa: PLR2004
+        yield from waiting
         yield from frames
         return
-    ranges = Ranges(first[KEY])
+    ranges = Ranges(waiting[0][KEY])
     come = 0
-    for frame in itertools.chain((first, second), frames):
+    while (frame := waiting.popleft() if waiting else next(frames, None)) is not None:
         size = _size(frame)
         come += size
         ranges.add(frame, size)
+        del frame  # It is as large as what is held back.
         while ranges.size > min(max(come * 2 // 3, _LEAST_HELD_BYTES), _MOST_HELD_BYTES):
             yield ranges.pop_fullest()
     yield from ranges.drain(_UNIT_BYTES)
