@@ -16,8 +16,9 @@ A file's way through the modules, in order:
     staging      COPY into events or the staging table
     merge        units -> events; duplicates, conflicts
     ledger       which contents were loaded, with their counts
-    quarantine   rejected rows and refused files; rejected reads their rows again, for a replay
-    settle       what comes after COMMIT: archive moves loaded files out of the landing folder
+    quarantine   rejected rows and refused files; publish makes them durable; rejected reads their rows again, for a
+                 replay
+    settle       what comes after COMMIT, beside the next load: archive moves loaded files out of the landing folder
 
 Around it:
 

@@ -30,6 +30,11 @@ class Item:
         """Where the file's rows went."""
         return self.outcome.counts
 
+    @property
+    def rejects_path(self) -> str | None:
+        """Where the rejects are or will be, in a form that can be printed; None where there are none."""
+        return None if self.rejects is None or self.rejects.is_empty else printable(str(self.rejects.path))
+
     def entry(self, contract_version: str, problem: FileProblem | None = None) -> ledger.Entry:
         """Return the file's row for the ledger: refused with `problem`, or loaded."""
         first_error = self.rejects.first_error if self.rejects is not None else None

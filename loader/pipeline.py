@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import groupby
 from pathlib import Path
@@ -33,17 +32,17 @@ from loader.errors import (
 )
 from loader.identify import Identified
 from loader.item import Item, begin
-from loader.model import Counts, FileOutcome, Problem, Reject, Status
+from loader.model import Counts, Problem, Reject, Status
 from loader.names import printable
 from loader.prefetch import prefetched
+from loader.publish import Publisher
 from loader.quarantine import QuarantineError, RejectFile
+from loader.run import BATCH_FILES
 from loader.session import Session
 from loader.settings import Budget
-from loader.settle import settle
 from loader.units import units
 from loader.validate import validate
 
-_PUBLISHERS = 8
 Progress = Callable[[int, int, int], None]  # bytes read, rows read, rows rejected since the last call
 
 
@@ -69,10 +68,10 @@ class Pipeline:
         # Reading a file again, for the rows that were set aside, is no progress.
         self._second_reader = BlockReader(contract, max_line_bytes=max_line_bytes)
 
-    def load(self, files: Sequence[Identified]) -> Iterator[FileOutcome]:
-        """Load files in one transaction, or each by itself where that can't be; yield what became of each.
+    def load(self, files: Sequence[Identified]) -> Iterator[Item]:
+        """Load files in one transaction, or each by itself where that can't be; yield each when its fate is certain.
 
-        An outcome comes as soon as it is certain, so that whatever fails later can't hide it.
+        What is left to do for it is `settle`'s.
 
         Raises:
             DatabaseError: the database can't be used; files without an outcome are untouched.
@@ -84,15 +83,10 @@ class Pipeline:
         alone = self._load_together(shared) if shared else []
         for item in items:
             if item not in alone:
-                self._settle(item)
-                yield item.outcome
+                yield item
         for item in alone:
             self._load_together([item])
-            self._settle(item)
-            yield item.outcome
-
-    def _settle(self, item: Item) -> None:
-        settle(item, self._session, self._landing, self._contract.version)
+            yield item
 
     def _load_together(self, items: Sequence[Item]) -> list[Item]:
         """Load items in one transaction, again where trouble passes; return those that must be loaded alone."""
@@ -126,7 +120,8 @@ class Pipeline:
                 rejects = RejectFile(folder, item.file.path.name, item.digest, item.file_id, item.file.origin)
                 item.rejects = reject_files.enter_context(rejects)
             if taken:
-                alone += self._stages(connection, taken)
+                publisher = reject_files.enter_context(Publisher(BATCH_FILES))
+                alone += self._stages(connection, taken, publisher)
         return alone
 
     def _claim(self, connection: psycopg.Connection, items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
@@ -162,35 +157,35 @@ class Pipeline:
             item.outcome.status = Status.SKIPPED
             item.outcome.error = f"this content was loaded before, as {known.name}"
 
-    def _stages(self, connection: psycopg.Connection, items: Sequence[Item]) -> list[Item]:
+    def _stages(self, connection: psycopg.Connection, items: Sequence[Item], publisher: Publisher) -> list[Item]:
         """Run the stages over claimed items, up to the ledger; return those that must be loaded alone."""
         by_id = {item.file_id: item for item in items}
         alone: list[Item] = []
         merger = merge.Merger(connection, self._contract)
         with (
-            prefetched(self._valid_frames(by_id, alone), depth=1) as frames,
+            prefetched(self._valid_frames(by_id, alone, publisher), depth=1) as frames,
             prefetched(units(frames, self._contract, index_bytes=merger.index_bytes), depth=1) as sorted_units,
         ):
             for unit in sorted_units:
                 merger.merge(unit)
+        publisher.wait()
         self._explain_set_aside(connection, by_id)
         loaded = [item for item in items if item.problem is None and item not in alone]
         self._account(merger, loaded)
         over = [item for item in loaded if self._budget.is_over(item.counts)]
         if over:
             if len(items) == 1:  # Otherwise each of them is tried alone next.
-                self._publish(over)
+                self._publish(over, publisher)
             raise FileRefused("over_budget", self._budget.describe(over[0].counts))
         for item in loaded:
             item.outcome.status = Status.LOADED
-            if item.rejects is not None and not item.rejects.is_empty:
-                item.outcome.quarantine = printable(str(item.rejects.path))
+            item.outcome.quarantine = item.rejects_path
         ledger.record(connection, [item.entry(self._contract.version) for item in loaded])
         # Last before COMMIT, so that a load that Postgres refuses leaves nothing in quarantine.
-        self._publish(loaded)
+        self._publish(loaded, publisher)
         return alone
 
-    def _valid_frames(self, by_id: dict[int, Item], alone: list[Item]) -> Generator[pl.DataFrame]:
+    def _valid_frames(self, by_id: dict[int, Item], alone: list[Item], publisher: Publisher) -> Generator[pl.DataFrame]:
         """Decode and validate; count the rows, keep the rejects, and yield the rest."""
         sources = [Source(item.file, file_id) for file_id, item in by_id.items()]
 
@@ -209,6 +204,7 @@ class Pipeline:
                 self._reject(by_id[file_id], list(rejects))
             self._progress(0, block.frame.height, len(checked.rejects))
             yield checked.valid
+        publisher.begin([item.rejects for item in by_id.values() if item.rejects is not None])
 
     def _explain_set_aside(self, connection: psycopg.Connection, by_id: dict[int, Item]) -> None:
         """Write the rows that Postgres refused and the conflicts to quarantine, as they stand in the file."""
@@ -247,13 +243,10 @@ class Pipeline:
         if accounted != merger.inserted:
             raise AccountingError(f"rows do not add up: {merger.inserted} were inserted, {accounted} accounted for")
 
-    def _publish(self, items: Sequence[Item]) -> None:
+    def _publish(self, items: Sequence[Item], publisher: Publisher) -> None:
         """Put the rejects of `items` into quarantine, durably."""
-        files = [item.rejects for item in items if item.rejects is not None]
-        # Most of the time goes into waiting for the disk, which can deal with several files at once.
-        with ThreadPoolExecutor(_PUBLISHERS) as publishers:
-            paths = list(publishers.map(RejectFile.publish, files))
-        for item, path in zip(items, paths, strict=True):
-            item.outcome.quarantine = None if path is None else printable(str(path))
-        if any(item.outcome.quarantine for item in items):
+        publisher.publish([item.rejects for item in items if item.rejects is not None])
+        for item in items:
+            item.outcome.quarantine = item.rejects_path
+        if any(item.rejects_path for item in items):
             quarantine.make_names_durable(self._landing / landing.QUARANTINE)

@@ -55,6 +55,7 @@ class RejectFile:
         self._file: IO[bytes] | None = None
         self._lines: list[bytes] = []
         self._buffered = 0
+        self._is_saved = False
         self._temporary: Path | None = None
         # However often rows are replayed, their quarantine file is called after the file that they came in.
         self.path = _own_path(folder, _PUBLISHED.sub("", source), digest, f".{file_id}{REJECTED}")
@@ -93,8 +94,18 @@ class RejectFile:
             line = self._line(reject)
             self._lines.append(line)
             self._buffered += len(line)
+            self._is_saved = False
         if self._buffered > _BUFFER_BYTES:
             self._guarded(self._flush)
+
+    def save(self) -> None:
+        """Make durable what was added so far, under a temporary name; a later `publish` has less to wait for.
+
+        Raises:
+            QuarantineError: it can't be written.
+        """
+        if not self.is_empty:
+            self._guarded(self._save)
 
     def publish(self) -> Path | None:
         """Give the file its final name; return its path, or None where nothing was rejected.
@@ -112,12 +123,18 @@ class RejectFile:
         self._guarded(self._publish)
         return self.path
 
-    def _publish(self) -> None:
+    def _save(self) -> None:
         self._flush()
         assert self._file is not None  # noqa: S101 # _flush opened it
-        assert self._temporary is not None  # noqa: S101
         self._file.flush()
         os.fsync(self._file.fileno())
+        self._is_saved = True
+
+    def _publish(self) -> None:
+        if not self._is_saved:
+            self._save()
+        assert self._file is not None  # noqa: S101 # _save opened it
+        assert self._temporary is not None  # noqa: S101
         self._temporary.rename(self.path)
         self._temporary = None
         self._file.close()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # each file takes an advisory lock, and Postgres has room for some thousands.
 _SMALL_FILE_BYTES = 4 << 20
 _BATCH_BYTES = 64 << 20
-_BATCH_FILES = 1000
+BATCH_FILES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Watcher:
 
 def batches(files: Sequence[LandingFile], jobs: int) -> Iterator[list[LandingFile]]:
     """Cut files into loads, in order: small neighbours together, large files by themselves."""
-    most_bytes, most_files = _BATCH_BYTES // jobs, max(1, _BATCH_FILES // jobs)
+    most_bytes, most_files = _BATCH_BYTES // jobs, max(1, BATCH_FILES // jobs)
     batch: list[LandingFile] = []
     size = 0
     for file in files:

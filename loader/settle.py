@@ -3,35 +3,96 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from loader import landing, ledger, quarantine
 from loader.archive import ArchiveError, archive, put_in_quarantine
-from loader.errors import FileRefused
+from loader.errors import FileProblem, FileRefused
 from loader.item import Item
-from loader.model import Status
+from loader.model import FileOutcome, Status
 from loader.names import printable
 from loader.quarantine import QuarantineError
 from loader.session import Session
 
 
-def settle(item: Item, session: Session, folder: Path, contract_version: str) -> None:
-    """Move the file of `item` out of landing, `folder`, where it was loaded, is known already or is refused."""
+class Settler:
+    """Settles items in order, in a thread of its own, so that the next load need not wait for many files to be moved.
+
+    When the context is left, all are settled.
+    """
+
+    def __init__(
+        self, session: Session, folder: Path, contract_version: str, on_settled: Callable[[FileOutcome], None]
+    ) -> None:
+        """`on_settled` is called from any thread."""
+        self._session = session
+        self._folder = folder
+        self._contract_version = contract_version
+        self._on_settled = on_settled
+        self._pool = ThreadPoolExecutor(1, "loader-settle")
+        self._settling: list[Future[None]] = []
+
+    def __enter__(self) -> Self:
+        """Start nothing yet."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Wait until all are settled; raise what went wrong there."""
+        self._pool.shutdown()
+        if error is None:
+            self._wait()
+
+    def add(self, item: Item) -> None:
+        """Settle `item`, of which it is certain what becomes of it.
+
+        Raises:
+            DatabaseError: the database can't be used.
+        """
+        if not _is_refused(item):
+            self._settling.append(self._pool.submit(self._settle, item))
+            return
+        self._wait()
+        self._settle(item)  # Here, for the session is this thread's.
+
+    def _wait(self) -> None:
+        for future in self._settling:
+            future.result()
+        self._settling.clear()
+
+    def _settle(self, item: Item) -> None:
+        outcome = item.outcome
+        try:
+            if isinstance(item.problem, FileRefused) and _is_refused(item):
+                _refuse(item, item.problem, self._session, self._folder, self._contract_version)
+            elif item.problem is not None:
+                _give_back(item, item.problem)
+            elif outcome.status in (Status.LOADED, Status.SKIPPED):
+                archive(item.file, item.digest, self._folder)
+        except (ArchiveError, QuarantineError) as error:
+            outcome.error_code, outcome.error = "not_moved", printable(str(error))
+        outcome.seconds = time.monotonic() - item.started
+        self._on_settled(outcome)
+
+
+def _is_refused(item: Item) -> bool:
+    """Say whether the file goes to quarantine; a file that is replayed is there already."""
+    return isinstance(item.problem, FileRefused) and item.file.origin is None
+
+
+def _give_back(item: Item, problem: FileProblem) -> None:
+    """Leave a file that could not be dealt with where it is."""
     outcome = item.outcome
-    try:
-        if isinstance(item.problem, FileRefused) and item.file.origin is None:  # else it is in quarantine already
-            _refuse(item, item.problem, session, folder, contract_version)
-        elif item.problem is not None:
-            if item.problem.code == "file_vanished" and item.file.in_landing:
-                outcome.status, outcome.error = Status.BUSY, "another loader took it, or its producer"
-            else:
-                outcome.status = Status.FAILED
-                outcome.error_code, outcome.error = item.problem.code, item.problem.message
-        elif outcome.status in (Status.LOADED, Status.SKIPPED):
-            archive(item.file, item.digest, folder)
-    except (ArchiveError, QuarantineError) as error:
-        outcome.error_code, outcome.error = "not_moved", printable(str(error))
-    outcome.seconds = time.monotonic() - item.started
+    if problem.code == "file_vanished" and item.file.in_landing:
+        outcome.status, outcome.error = Status.BUSY, "another loader took it, or its producer"
+    else:
+        outcome.status = Status.FAILED
+        outcome.error_code, outcome.error = problem.code, problem.message
 
 
 def _refuse(item: Item, problem: FileRefused, session: Session, folder: Path, contract_version: str) -> None:

@@ -16,6 +16,7 @@ from loader.pipeline import Pipeline
 from loader.run import Watcher
 from loader.session import Session
 from loader.settings import Settings
+from loader.settle import Settler
 
 _POLL_SECONDS = 0.2
 
@@ -101,9 +102,12 @@ class Workers:
             raise Abandoned("the run is given up")
         self._watcher.progress(size, rows, rejected)
 
+    def _settler(self, session: Session) -> Settler:
+        return Settler(session, self._settings.landing, self._contract.version, self._done.put)
+
     def _work(self, session: Session) -> None:
         try:
-            with session:
+            with session, self._settler(session) as settler:
                 pipeline = Pipeline(
                     session,
                     self._contract,
@@ -115,8 +119,8 @@ class Workers:
                 for files in self._identification.batches():
                     if self._stopped.is_set():
                         break
-                    for outcome in pipeline.load(files):
-                        self._done.put(outcome)
+                    for item in pipeline.load(files):
+                        settler.add(item)
             self._done.put(None)
         except BaseException as error:  # noqa: BLE001 # raised again by whoever asked for the outcomes
             self._done.put(error)

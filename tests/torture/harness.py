@@ -29,7 +29,7 @@ SMALL_BLOCKS = (
 )
 # How a loader is started that has several loads for each of two threads.
 TWO_THREADS: Mapping[str, Any] = {
-    "settings": (*SMALL_BLOCKS, "loader.run._BATCH_FILES=4"),
+    "settings": (*SMALL_BLOCKS, "loader.run.BATCH_FILES=4"),
     "more": ("--jobs", "2"),
 }
 QUICK_RETRIES = ("loader.session._FIRST_PAUSE_SECONDS=0.05",)

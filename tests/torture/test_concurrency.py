@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 LOADERS = 8
 FILES = 2_000 if is_long() else 200
 # Many small loads instead of one large one, so that all have something to do.
-SETTINGS = (f"loader.run._BATCH_FILES={FILES // 40}",)
+SETTINGS = (f"loader.run.BATCH_FILES={FILES // 40}",)
 
 
 def _files() -> list[Input]:

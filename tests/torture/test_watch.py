@@ -154,7 +154,7 @@ def test_a_file_that_the_database_fails_at_does_not_stop_the_others(database: st
     poison = Input("a-poison.ndjson", ndjson(make.event(user_id="poison")))
     files = [Input(f"{number}.ndjson", ndjson(make.event())) for number in range(5)]
     drop(landing, [poison, *files])
-    with watching(landing, database, **with_set(*IMPATIENT, "loader.run._BATCH_FILES=1")) as loader:
+    with watching(landing, database, **with_set(*IMPATIENT, "loader.run.BATCH_FILES=1")) as loader:
         until(lambda: inputs_left(landing) == [poison.name], "the other files")
         ask(database, "DROP TRIGGER fail ON events")
         until(lambda: not inputs_left(landing), "the file that was at fault")
@@ -184,7 +184,7 @@ def test_run_and_watch_share_a_folder(database: str, landing: Path) -> None:
     for number in range(FILES):
         lines = [*make.events(5), *make.chance.sample(pool, 20), other(make.chance.choice(pool))]
         files.append(Input(f"{number:04}.ndjson", ndjson(*lines, *[make.bad(number)] * (number % 7 == 0))))
-    settings = with_set(*SMALL_BLOCKS, *IMPATIENT, f"loader.run._BATCH_FILES={FILES // 40}")
+    settings = with_set(*SMALL_BLOCKS, *IMPATIENT, f"loader.run.BATCH_FILES={FILES // 40}")
     with (
         watching(landing, database, **settings) as first,
         watching(landing, database, "--jobs", "2", name="second", **settings) as second,
