@@ -68,8 +68,8 @@ class Pipeline:
         # Reading a file again, for the rows that were set aside, is no progress.
         self._second_reader = BlockReader(contract, max_line_bytes=max_line_bytes)
 
-    def load(self, files: Sequence[Identified]) -> Iterator[Item]:
-        """Load files in one transaction, or each by itself where that can't be; yield each when its fate is certain.
+    def load(self, files: Sequence[Identified]) -> Iterator[list[Item]]:
+        """Load files in one transaction, or each by itself where that can't be; yield those whose fate is certain.
 
         What is left to do for it is `settle`'s.
 
@@ -81,12 +81,10 @@ class Pipeline:
         items = [begin(*identified) for identified in files]
         shared = [item for item in items if item.problem is None]
         alone = self._load_together(shared) if shared else []
-        for item in items:
-            if item not in alone:
-                yield item
+        yield [item for item in items if item not in alone]
         for item in alone:
             self._load_together([item])
-            yield item
+            yield [item]
 
     def _load_together(self, items: Sequence[Item]) -> list[Item]:
         """Load items in one transaction, again where trouble passes; return those that must be loaded alone."""

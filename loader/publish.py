@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
@@ -38,7 +38,7 @@ class Publisher:
     def begin(self, files: Sequence[RejectFile]) -> None:
         """Begin to make durable what `files` of one load hold: of those whose descriptors can stay open until then."""
         most = max(1, int(len(files) * self._share))
-        self._saving = [self._pool.submit(file.save) for file in files[:most]]
+        self._saving = self._start(RejectFile.save, files[:most])
 
     def wait(self) -> None:
         """Wait for what was begun.
@@ -46,8 +46,8 @@ class Publisher:
         Raises:
             QuarantineError: something can't be written.
         """
-        for saved in self._saving:
-            saved.result()
+        for saving in self._saving:
+            saving.result()
 
     def publish(self, files: Sequence[RejectFile]) -> None:
         """Give the files that have rejects their final names.
@@ -55,5 +55,14 @@ class Publisher:
         Raises:
             QuarantineError: one can't be written.
         """
-        for published in [self._pool.submit(file.publish) for file in files]:
-            published.result()
+        for publishing in self._start(RejectFile.publish, files):
+            publishing.result()
+
+    def _start(self, action: Callable[[RejectFile], object], files: Sequence[RejectFile]) -> list[Future[None]]:
+        waiting = [file for file in files if not file.is_empty]
+
+        def act(some: Sequence[RejectFile]) -> None:
+            for file in some:
+                action(file)
+
+        return [self._pool.submit(act, some) for number in range(_THREADS) if (some := waiting[number::_THREADS])]

@@ -144,9 +144,9 @@ def _drop_superseded(conninfo: str, folder: Path) -> None:
         return
     with connected(conninfo) as connection, reported("looking for superseded rejects"):
         unknown = ledger.unknown(connection, [*set(found.values())])
-        digests = {path: quarantine.source_digest(path) for path, attempt in found.items() if attempt in unknown}
+        digests = {name: quarantine.source_digest(folder / name) for name in found if found[name] in unknown}
         loaded = ledger.loaded(connection, [digest for digest in digests.values() if digest])
-    for path, digest in digests.items():
+    for name, digest in digests.items():
         # The ids were unknown a moment ago: one may just have been committed.
-        if digest in loaded and loaded[digest].file_id != found[path][0]:
-            path.unlink(missing_ok=True)
+        if digest in loaded and loaded[digest].file_id != found[name][0]:
+            (folder / name).unlink(missing_ok=True)

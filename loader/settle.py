@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import groupby
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -48,24 +49,30 @@ class Settler:
         if error is None:
             self._wait()
 
-    def add(self, item: Item) -> None:
-        """Settle `item`, of which it is certain what becomes of it.
+    def add(self, items: Sequence[Item]) -> None:
+        """Settle items of which it is certain what becomes of them.
 
         Raises:
             DatabaseError: the database can't be used.
         """
-        if not _is_refused(item):
-            self._settling.append(self._pool.submit(self._settle, item))
-            return
-        self._wait()
-        self._settle(item)  # Here, for the session is this thread's.
+        for are_refused, some in groupby(items, _is_refused):
+            if are_refused:
+                self._wait()
+                self._settle(some)  # Here, for the session is this thread's.
+            else:
+                self._settling.append(self._pool.submit(self._settle, list(some)))
 
     def _wait(self) -> None:
         for future in self._settling:
             future.result()
         self._settling.clear()
 
-    def _settle(self, item: Item) -> None:
+    def _settle(self, items: Iterable[Item]) -> None:
+        for item in items:
+            self._settle_one(item)
+            self._on_settled(item.outcome)
+
+    def _settle_one(self, item: Item) -> None:
         outcome = item.outcome
         try:
             if isinstance(item.problem, FileRefused) and _is_refused(item):
@@ -77,7 +84,6 @@ class Settler:
         except (ArchiveError, QuarantineError) as error:
             outcome.error_code, outcome.error = "not_moved", printable(str(error))
         outcome.seconds = time.monotonic() - item.started
-        self._on_settled(outcome)
 
 
 def _is_refused(item: Item) -> bool:

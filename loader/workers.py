@@ -119,8 +119,8 @@ class Workers:
                 for files in self._identification.batches():
                     if self._stopped.is_set():
                         break
-                    for item in pipeline.load(files):
-                        settler.add(item)
+                    for items in pipeline.load(files):
+                        settler.add(items)
             self._done.put(None)
         except BaseException as error:  # noqa: BLE001 # raised again by whoever asked for the outcomes
             self._done.put(error)

@@ -104,7 +104,8 @@ def explain_event(settings: Settings, event_id: UUID, notify: Callable[[str], No
         DatabaseError: the database can't be read.
     """
     found = EventExplained(event_id)
-    published = quarantine.published(settings.landing / landing.QUARANTINE)
+    folder = settings.landing / landing.QUARANTINE
+    published = {folder / name: attempt for name, attempt in quarantine.published(folder).items()}
     ids = {file_id for file_id, _ in published.values()}
     with reading(settings) as connection:
         found.event = _find(connection, event_id)

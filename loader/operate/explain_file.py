@@ -147,7 +147,8 @@ def _look_at(found: FileExplained, path: Path, settings: Settings) -> None:
 def _look_into_quarantine(found: FileExplained, folder: Path) -> None:
     with suppress(OSError):
         ids = {(entry.file_id, entry.sha256[:8]) for entry in found.entries}
-        for path, attempt in sorted(quarantine.published(folder).items()):
+        for name, attempt in sorted(quarantine.published(folder).items()):
+            path = folder / name
             is_alike = found.sha256 is not None and found.sha256.startswith(attempt[1])
             if attempt in ids or (is_alike and quarantine.source_digest(path) == bytes.fromhex(found.sha256 or "")):
                 found.rejects.append(printable(str(path)))

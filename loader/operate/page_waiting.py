@@ -70,11 +70,11 @@ class _Row(msgspec.Struct):
 def look(folder: Path) -> Quarantine:
     """Look through the quarantine folder; there may be none."""
     found = []
-    for path, (file_id, _) in quarantine.published(folder).items():
+    for name, (file_id, _) in quarantine.published(folder).items():
         with suppress(OSError):  # taken away meanwhile
-            status = path.lstat()
+            status = (folder / name).lstat()
             changed = datetime.fromtimestamp(status.st_mtime, UTC)
-            found.append(WaitingFile(path.name, file_id, status.st_size, changed))
+            found.append(WaitingFile(name, file_id, status.st_size, changed))
     found.sort(key=lambda file: (file.changed, file.name), reverse=True)
     examples: defaultdict[str, list[Example]] = defaultdict(list)
     for file in found[:_EXAMPLE_FILES]:

@@ -127,7 +127,7 @@ def _not_loaded(connection: Connection, folder: Path, files: Sequence[LandingFil
     Replayed, its rejects would be loaded now, and be met again when the whole file is.
     """
     loaded = ledger.loaded(connection, [file.origin.replay_of for file in files if file.origin])
-    attempts = {path.name: attempt for path, attempt in quarantine.published(folder).items()}
+    attempts = quarantine.published(folder)
     unknown = ledger.unknown(connection, [*attempts.values()]) if attempts else set()
     refused = {}
     for file in files:
@@ -179,7 +179,8 @@ def _drop_leftovers(connection: Connection, folder: Path, files: Sequence[Landin
     `run` drops those of a content that was loaded since; an edited file's former content never will be.
     """
     names = {printable(file.path.name) for file in files if file.in_landing}
-    for path, attempt in quarantine.published(folder).items():
+    for name, attempt in quarantine.published(folder).items():
+        path = folder / name
         row = _first_row(path)
         if row is None or row.replayed_from is None or row.source not in names:
             continue

@@ -44,9 +44,9 @@ class Waiting:
 def waiting(folder: Path) -> Waiting:
     """Count what waits in quarantine; there may be no such folder yet."""
     found = Waiting()
-    for path in quarantine.published(folder):
+    for name in quarantine.published(folder):
         # What a replay or a prune has just taken away doesn't wait.
-        with suppress(FileUnavailable, OSError), opened(path) as file:
+        with suppress(FileUnavailable, OSError), opened(folder / name) as file:
             found.files += 1
             found.bytes += os.fstat(file.fileno()).st_size
             while block := file.read(_READ_BYTES):
