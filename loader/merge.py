@@ -2,6 +2,7 @@
 
 Rows whose key is new are copied straight into `events`. All others, and all rows of a unit where Postgres refused
 that, are staged and merged with ON CONFLICT DO NOTHING; what the merge leaves over is compared with what is stored.
+A few such rows of a unit are put off, and merged with those of the next ones.
 Keys are looked up first, except where the load has met nothing yet that was stored before it, or nothing else.
 """
 
@@ -20,10 +21,13 @@ from loader.contract import KEY, PROVENANCE, Contract
 from loader.database import Connection, UuidArray, compose, identifiers, is_about_a_row
 from loader.errors import AccountingError
 from loader.model import Counts, Problem
-from loader.units import AGAIN
+from loader.units import AGAIN, in_merge_order
 
 # Fewer rows than this are not worth another way than the plain one.
 _FEW = 100
+# Rows whose keys were met before are merged for several units at once, but before `SeenKeys` forgets their keys.
+_MOST_PUT_OFF = 8192
+_MOST_UNITS_PUT_OFF = 8
 _EMPTY_INDEX_BYTES = 8192  # the first page of a B-tree holds no keys
 _Found = tuple[int, int, int]  # file_id, rows that are duplicates, rows that are conflicts
 
@@ -48,6 +52,7 @@ class Merger:
         self._expects_known = False  # the unit before had nothing new
         self._may_expect_new = True
         self._expects_new = self._index_bytes <= _EMPTY_INDEX_BYTES  # so far nothing was stored before this load
+        self._put_off: list[pl.DataFrame] = []
         self.left_over: dict[int, Counts] = defaultdict(Counts)  # by file: duplicates, conflicts, rejected
 
     @property
@@ -75,8 +80,25 @@ class Merger:
             return
         rest = self._copy_new(unit) if unit.height >= _FEW and self._can_copy() else unit
         self._expects_known = rest.height == unit.height >= _FEW
-        if not rest.is_empty():
-            self._merge_staged(rest)
+        if rest.is_empty():
+            return
+        if rest.height < unit.height:
+            rest = _copied(rest)
+        self._put_off.append(rest.drop(AGAIN))
+        rows = sum(frame.height for frame in self._put_off)
+        if rest.height == unit.height or rows > _MOST_PUT_OFF or len(self._put_off) == _MOST_UNITS_PUT_OFF:
+            self.finish()
+
+    def finish(self) -> None:
+        """Merge what `merge` has put off: the few rows of some units whose keys were met before.
+
+        Raises:
+            As `merge`.
+        """
+        if self._put_off:
+            rows = self._put_off[0] if len(self._put_off) == 1 else in_merge_order(pl.concat(self._put_off))
+            self._put_off.clear()
+            self._merge_staged(rows)
 
     def _is_known(self, unit: pl.DataFrame) -> bool:
         """Deal with a unit whose rows are all stored already; return False, with nothing done, where one is not.
@@ -203,6 +225,13 @@ class Merger:
         self._connection.execute(resources.sql("set_row_aside"), {**row, "message": problem.message})
         self.left_over[file_id].rejected += 1
         self._rejected += 1
+
+
+def _copied(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return `rows` without the unit that they came with, all of whose texts they would keep in memory."""
+    copied = pl.from_arrow(rows.to_arrow())
+    assert isinstance(copied, pl.DataFrame)  # noqa: S101 # a table becomes a frame
+    return copied
 
 
 def _rows(found: list[_Found]) -> int:

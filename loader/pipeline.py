@@ -166,6 +166,7 @@ class Pipeline:
         ):
             for unit in sorted_units:
                 merger.merge(unit)
+            merger.finish()
         publisher.wait()
         self._explain_set_aside(connection, by_id)
         loaded = [item for item in items if item.problem is None and item not in alone]

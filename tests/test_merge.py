@@ -141,6 +141,52 @@ def test_a_file_that_is_all_known_is_only_compared(
     assert sorted(row["line"] for row in quarantined(landing)) == [4, 996]
 
 
+def _with_repeats(rows: int) -> list[dict[str, Any]]:
+    """Each hundredth event stands a second time, twenty rows later; every other of those says something else."""
+    events = [event() for _ in range(rows)]
+    for place in range(0, rows - 20, 100):
+        events[place + 20] = events[place] | ({"user_id": "other"} if place % 200 else {})
+    return events
+
+
+@pytest.mark.parametrize("units_put_off", [1, 3, 1_000])
+def test_repeats_of_several_units_are_merged_together(
+    load: Load, landing: Path, monkeypatch: pytest.MonkeyPatch, copied: list[int], staged: list[int], units_put_off: int
+) -> None:
+    monkeypatch.setattr(merge, "_MOST_UNITS_PUT_OFF", units_put_off)
+    write_ndjson(landing / "a.ndjson", *_with_repeats(5_000))
+    _, report = load()
+    assert (report["inserted"], report["duplicates"], report["conflicts"]) == (4_950, 25, 25)
+    assert sorted(row["line"] for row in quarantined(landing)) == [place + 21 for place in range(100, 5_000, 200)]
+    assert len(staged) - 1 <= len(copied) // units_put_off + 1  # one of them for the end of the file, perhaps
+
+
+def test_so_many_repeats_as_are_put_off_are_merged_before_the_end(
+    load: Load, landing: Path, monkeypatch: pytest.MonkeyPatch, staged: list[int]
+) -> None:
+    monkeypatch.setattr(merge, "_MOST_UNITS_PUT_OFF", 1_000)
+    monkeypatch.setattr(merge, "_MOST_PUT_OFF", 10)
+    write_ndjson(landing / "a.ndjson", *_with_repeats(5_000))
+    _, report = load()
+    assert report["duplicates"] + report["conflicts"] == 50
+    assert len(staged) > 3
+
+
+def test_what_is_put_off_keeps_no_unit_in_memory() -> None:
+    unit = pl.DataFrame({"text": [f"{number} {'x' * 1_000}" for number in range(1_000)]})
+    row = unit.filter(pl.int_range(pl.len()) == 500)
+    copied = merge._copied(row)
+    assert copied.equals(row)
+    assert _buffers(row) > 1_000_000
+    assert _buffers(copied) < 10_000
+
+
+def _buffers(frame: pl.DataFrame) -> int:
+    """How many bytes of texts a frame keeps in memory, be they its own or not."""
+    texts = frame["text"].to_arrow(compat_level=pl.CompatLevel.newest())
+    return sum(buffer.size for buffer in texts.buffers() if buffer is not None)
+
+
 def test_a_new_row_at_the_end_of_a_file_that_was_all_known_is_inserted(load: Load, query: Query, landing: Path) -> None:
     known = [event() for _ in range(1_000)]
     write_ndjson(landing / "a.ndjson", *known)
