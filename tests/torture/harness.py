@@ -21,10 +21,13 @@ from tests.torture import corpus, model
 from tests.torture.model import Content, Counts, Fact, Input, Place
 
 _CHILD = Path(__file__).with_name("crash_child.py")
-# With these a file of some 100 KB goes the way of one of some 10 MB: several blocks, several units.
+# With these a file of some 100 KB goes the way of one of some 10 MB: several blocks, several units, and after some
+# hundred rows the index counts as large.
 SMALL_BLOCKS = (
     "loader.decode.BLOCK_BYTES=65536",
     "loader.units._UNIT_BYTES=131072",
+    "loader.units._SMALL_INDEX_BYTES=20000",
+    "loader.units._LEAST_HELD_BYTES=65536",
     "loader.run._SMALL_FILE_BYTES=32768",
 )
 # How a loader is started that has several loads for each of two threads.
