@@ -82,11 +82,10 @@ class Merger:
         self._expects_known = rest.height == unit.height >= _FEW
         if rest.is_empty():
             return
-        if rest.height < unit.height:
-            rest = _copied(rest)
-        self._put_off.append(rest.drop(AGAIN))
+        is_whole = rest.height == unit.height
+        self._put_off.append(rest if is_whole else _copied(rest))
         rows = sum(frame.height for frame in self._put_off)
-        if rest.height == unit.height or rows > _MOST_PUT_OFF or len(self._put_off) == _MOST_UNITS_PUT_OFF:
+        if is_whole or rows > _MOST_PUT_OFF or len(self._put_off) == _MOST_UNITS_PUT_OFF:
             self.finish()
 
     def finish(self) -> None:
@@ -229,9 +228,7 @@ class Merger:
 
 def _copied(rows: pl.DataFrame) -> pl.DataFrame:
     """Return `rows` without the unit that they came with, all of whose texts they would keep in memory."""
-    copied = pl.from_arrow(rows.to_arrow())
-    assert isinstance(copied, pl.DataFrame)  # noqa: S101 # a table becomes a frame
-    return copied
+    return pl.DataFrame(rows.to_arrow())
 
 
 def _rows(found: list[_Found]) -> int:

@@ -175,6 +175,7 @@ class Pipeline:
         if over:
             if len(items) == 1:  # Otherwise each of them is tried alone next.
                 self._publish(over, publisher)
+                over[0].outcome.quarantine = over[0].rejects_path
             raise FileRefused("over_budget", self._budget.describe(over[0].counts))
         for item in loaded:
             item.outcome.status = Status.LOADED
@@ -245,7 +246,5 @@ class Pipeline:
     def _publish(self, items: Sequence[Item], publisher: Publisher) -> None:
         """Put the rejects of `items` into quarantine, durably."""
         publisher.publish([item.rejects for item in items if item.rejects is not None])
-        for item in items:
-            item.outcome.quarantine = item.rejects_path
         if any(item.rejects_path for item in items):
             quarantine.make_names_durable(self._landing / landing.QUARANTINE)

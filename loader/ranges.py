@@ -105,6 +105,4 @@ def _compressed(rows: pl.DataFrame) -> mmap:
 
 
 def _decompressed(data: mmap) -> pl.DataFrame:
-    frame = pl.from_arrow(ipc.open_stream(pa.py_buffer(data)).read_all())
-    assert isinstance(frame, pl.DataFrame)  # noqa: S101 # a table becomes a frame
-    return frame
+    return pl.DataFrame(ipc.open_stream(pa.py_buffer(data)).read_all())

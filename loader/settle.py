@@ -55,7 +55,7 @@ class Settler:
         Raises:
             DatabaseError: the database can't be used.
         """
-        for are_refused, some in groupby(items, _is_refused):
+        for are_refused, some in groupby(items, lambda item: _refusal(item) is not None):
             if are_refused:
                 self._wait()
                 self._settle(some)  # Here, for the session is this thread's.
@@ -75,8 +75,8 @@ class Settler:
     def _settle_one(self, item: Item) -> None:
         outcome = item.outcome
         try:
-            if isinstance(item.problem, FileRefused) and _is_refused(item):
-                _refuse(item, item.problem, self._session, self._folder, self._contract_version)
+            if (refusal := _refusal(item)) is not None:
+                _refuse(item, refusal, self._session, self._folder, self._contract_version)
             elif item.problem is not None:
                 _give_back(item, item.problem)
             elif outcome.status in (Status.LOADED, Status.SKIPPED):
@@ -86,9 +86,9 @@ class Settler:
         outcome.seconds = time.monotonic() - item.started
 
 
-def _is_refused(item: Item) -> bool:
-    """Say whether the file goes to quarantine; a file that is replayed is there already."""
-    return isinstance(item.problem, FileRefused) and item.file.origin is None
+def _refusal(item: Item) -> FileRefused | None:
+    """Return why the file goes to quarantine, if it does; a file that is replayed is there already."""
+    return item.problem if isinstance(item.problem, FileRefused) and item.file.origin is None else None
 
 
 def _give_back(item: Item, problem: FileProblem) -> None:
