@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -18,9 +19,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 
 from loader import database as loader_database
-from loader import decode, embedded, units
-from loader import run as loader_run
-from loader import session as loader_session
+from loader import embedded, units
 from tests.conftest import new_database
 from tests.torture import corpus, model
 from tests.torture.corpus import Maker, drop, ndjson, other
@@ -50,10 +49,9 @@ PATIENT = (*SMALL_BLOCKS, *QUICK_RETRIES)
 @pytest.fixture(autouse=True)
 def _quick_and_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """For loaders in this process: short pauses, and a corpus that takes several loads, blocks and units."""
-    monkeypatch.setattr(loader_session, "_FIRST_PAUSE_SECONDS", 0.05)
-    monkeypatch.setattr(decode, "BLOCK_BYTES", 65_536)
-    monkeypatch.setattr(units, "_UNIT_BYTES", 131_072)
-    monkeypatch.setattr(loader_run, "_SMALL_FILE_BYTES", 32_768)
+    for assignment in PATIENT:
+        target, _, value = assignment.partition("=")
+        monkeypatch.setattr(target, json.loads(value))
 
 
 class Background:
