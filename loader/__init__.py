@@ -5,7 +5,7 @@ A file's way through the modules, in order:
     landing      which files are ready
     identify     their contents' SHA-256, ahead of the rest
     compression  plain, gzip and zstd files as one stream of bytes; lines cuts it at newlines
-    decode       files -> blocks of rows: ndjson (layout, documents, repeats; pure), parquet (batches, nested;
+    decode       files -> blocks of rows: ndjson (text, layout, documents, repeats; pure), parquet (batches, nested;
                  footer and pages say beforehand what is where and how large; thrift is their protocol)
     canonical    columns in the contract's dtypes: timestamps, jsonb  (pure)
     contract     contracts/events.py -> fields, types, schema

@@ -9,22 +9,20 @@ and at most one object, whose grammar is checked here. Every other line is someb
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import msgspec
+import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from loader.contract import Contract, Kind
+from loader.text import Mask, Places, Text
 
-# A string as it stands (RFC 8259, section 7), without escapes.
-_PLAIN = r'([^"\\\x00-\x1f]*)'
 _STRINGS = (Kind.UUID, Kind.TEXT, Kind.TIMESTAMPTZ)
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _GRAMMAR = msgspec.json.Decoder(msgspec.Raw)
 _END = re.compile(r'"?[ \t]*\}[ \t\r]*')
-_LINE = "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,71 +37,77 @@ class Layout:
     marks: tuple[str, ...]
     document: int | None
 
-    def take(self, texts: pl.Series, *, max_bytes: int) -> pl.DataFrame:
-        """Return the rows of those `texts` (String, null allowed) that follow the layout.
-
-        Returns: index UInt32 (the place in `texts`), then `fields`, all String.
-        """
-        text = pl.col(_LINE)
-        length = text.str.len_bytes().cast(pl.Int64)
-        cut = _only(texts.rename(_LINE).to_frame().with_row_index("index"), length <= max_bytes)
-        at = self.document
-        if at is None:
-            whole = _Side(self.fields, self.marks)
-            cut = cut.with_columns(_groups(f"^{_pattern(whole.marks)}$", whole.fields))
-            return _only(cut, _matched(whole, text.str.starts_with)).select("index", *self.fields)
-        before = _Side(self.fields[:at], self.marks[: at + 1])
-        after = _Side(self.fields[at + 1 :], self.marks[at + 1 :])
-        # One step after the other: in one plan Polars would do some of the work twice.
-        cut = cut.with_columns(_groups(f"^{_pattern(before.marks)}", before.fields))
-        cut = _only(cut, _matched(before, text.str.starts_with))
-        cut = cut.with_columns(_groups(f"{_pattern(after.marks)}$", after.fields))
-        cut = _only(cut, _matched(after, text.str.ends_with))
-        start, rest = _size_of(before), _size_of(after)
-        cut = _only(cut, length >= start + rest)
+    def take(self, text: Text, lines: Places, *, max_bytes: int) -> tuple[Places, dict[str, pl.Series]]:
+        """Return those of `lines` (ascending, UTF-8) that follow the layout, and their `fields`, all String."""
+        cut = _Cut(text, lines)
+        cut.keep(cut.back - cut.front <= max_bytes)
+        at = len(self.fields) if self.document is None else self.document
+        for mark, name in zip(self.marks, self.fields[:at], strict=False):
+            cut.mark_in_front(mark)
+            cut.string_in_front(name)
+        cut.mark_in_front(self.marks[at])
+        if self.document is None:
+            cut.keep(cut.front == cut.back)
+            return cut.lines, {name: pl.Series(name, cut.column(name)) for name in self.fields}
+        for mark, name in zip(self.marks[:at:-1], self.fields[:at:-1], strict=False):
+            cut.mark_behind(mark)
+            cut.string_behind(name)
+        cut.mark_behind(self.marks[at + 1])
         name = self.fields[at]
-        document = text.cast(pl.Binary).bin.slice(start, length - start - rest).cast(pl.String)
-        copied = document + ""  # a slice would keep the whole chunk in memory
-        cut = cut.select("index", *before.fields, *after.fields, copied.alias(name))
-        cut = _only(cut, pl.col(name).str.starts_with("{") & pl.col(name).str.ends_with("}"))
-        if not (cut.is_empty() or _grammatical(cut[name])):
-            cut = cut.filter(pl.Series(_each_grammatical(cut[name].to_list())))
-        return cut.select("index", *self.fields)
+        cut.rest_is_object(name)
+        documents = cut.column(name)
+        grammatical = _are_grammatical(documents)
+        if not grammatical.all():
+            cut.keep(grammatical)
+            documents = documents.filter(pa.array(grammatical))
+        rest = {name: pl.Series(name, cut.column(name)) for name in (*self.fields[:at], *self.fields[at + 1 :])}
+        return cut.lines, {name: pl.Series(name, documents), **rest}
 
 
-class _Side(NamedTuple):
-    """The plain strings on one side of the document, and the marks around them."""
+class _Cut:
+    """Lines that follow a layout as far as was looked; what is between `front` and `back` is still to be cut."""
 
-    fields: tuple[str, ...]
-    marks: tuple[str, ...]
+    def __init__(self, text: Text, lines: Places) -> None:
+        self._text = text
+        self._spans: dict[str, tuple[Places, Places]] = {}
+        self.lines = lines
+        self.front = text.starts[lines]
+        self.back = text.ends[lines]
 
+    def keep(self, mask: Mask) -> None:
+        """Go on with only some of the lines; most often it is all."""
+        if not mask.all():
+            self.lines, self.front, self.back = self.lines[mask], self.front[mask], self.back[mask]
+            self._spans = {name: (starts[mask], ends[mask]) for name, (starts, ends) in self._spans.items()}
 
-def _pattern(marks: Sequence[str]) -> str:
-    return _PLAIN.join(map(re.escape, marks))
+    def mark_in_front(self, mark: str) -> None:
+        expected = mark.encode()
+        self.keep(self._text.has(self.front, expected))
+        self.front = self.front + len(expected)
 
+    def mark_behind(self, mark: str) -> None:
+        expected = mark.encode()
+        self.back = self.back - len(expected)
+        self.keep(self._text.has(self.back, expected))
 
-def _groups(pattern: str, names: Sequence[str]) -> list[pl.Expr]:
-    """Return what the groups of `pattern` match, as columns; all are null where it does not match."""
-    if not names:
-        return []
-    found = pl.col(_LINE).str.extract_groups(pattern)
-    return [found.struct.field(str(number)).alias(name) for number, name in enumerate(names, 1)]
+    def string_in_front(self, name: str) -> None:
+        """Cut off a string, up to whatever ends it: if that is no quote, the next mark does not stand there."""
+        ends = self._text.ends_of_strings(self.front)
+        self._spans[name] = self.front, ends
+        self.front = ends
 
+    def string_behind(self, name: str) -> None:
+        starts = self._text.starts_of_strings(self.back)
+        self._spans[name] = starts, self.back
+        self.back = starts
 
-def _matched(side: _Side, holds: Callable[[str], pl.Expr]) -> pl.Expr:
-    return pl.col(side.fields[0]).is_not_null() if side.fields else holds(side.marks[0])
+    def rest_is_object(self, name: str) -> None:
+        self.keep(self.front < self.back)
+        self.keep(self._text.are(self.front, b"{") & self._text.are(self.back - 1, b"}"))
+        self._spans[name] = self.front, self.back
 
-
-def _only(frame: pl.DataFrame, condition: pl.Expr) -> pl.DataFrame:
-    """Return the rows that meet a condition; most often all do."""
-    mask = frame.select(condition.fill_null(value=False)).to_series()
-    return frame if mask.all() else frame.filter(mask)
-
-
-def _size_of(side: _Side) -> pl.Expr:
-    """Return how many bytes of a line one side takes."""
-    marks = pl.lit(sum(len(mark.encode()) for mark in side.marks), pl.Int64)
-    return pl.sum_horizontal(marks, *(pl.col(name).str.len_bytes().cast(pl.Int64) for name in side.fields))
+    def column(self, name: str) -> pa.LargeStringArray:
+        return self._text.column(*self._spans[name])
 
 
 def learn(line: str, contract: Contract) -> Layout | None:
@@ -140,24 +144,28 @@ def _marks(line: str, values: dict[str, str], kinds: dict[str, Kind]) -> tuple[s
     return (*marks, end) if _END.fullmatch(end) else None  # Else a key that stood before stands here once more.
 
 
-def _grammatical(documents: pl.Series) -> bool:
-    """Say whether each of `documents`, which start with `{` and end with `}`, is one JSON object.
+def _are_grammatical(documents: pa.LargeStringArray) -> Mask:
+    """Say of each of `documents`, which start with `{` and end with `}`, whether it is one JSON object, by halving."""
+    if _all_grammatical(documents):
+        return np.ones(len(documents), np.bool_)
+    if len(documents) == 1:
+        return np.zeros(1, np.bool_)
+    half = len(documents) // 2
+    return np.concatenate([_are_grammatical(documents[:half]), _are_grammatical(documents[half:])])
 
-    Inside of an object `}` is never followed by `{` without a comma between them. So none goes over the newline that
-    is put between them here, and as many documents as expected means one in each.
+
+def _all_grammatical(documents: pa.LargeStringArray) -> bool:
+    """Say whether each of `documents` is one JSON object.
+
+    They lie one behind the other, and to msgspec the newline between documents is white space like any other. Inside of
+    an object `}` is never followed by `{` without a comma between them. So none goes over the end of another one, and
+    as many documents as expected means one in each.
     """
-    joined = documents.str.join("\n")[0].encode()
+    if not len(documents):
+        return True
+    _, bounds, texts = documents.buffers()
+    offsets = np.frombuffer(bounds, np.int64)[documents.offset : documents.offset + len(documents) + 1]
     try:
-        return len(_GRAMMAR.decode_lines(joined)) == len(documents)
+        return len(_GRAMMAR.decode_lines(memoryview(texts)[offsets[0] : offsets[-1]])) == len(documents)
     except (msgspec.DecodeError, RecursionError):
         return False
-
-
-def _each_grammatical(documents: Sequence[str]) -> list[bool]:
-    """Say of each of `documents` whether it is one JSON object, by halving."""
-    if _grammatical(pl.Series(documents, dtype=pl.String)):
-        return [True] * len(documents)
-    if len(documents) == 1:
-        return [False]
-    half = len(documents) // 2
-    return [*_each_grammatical(documents[:half]), *_each_grammatical(documents[half:])]

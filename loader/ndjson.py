@@ -6,20 +6,20 @@ the two took a line makes no difference to what becomes of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from loader.canonical import Columns, canonical, utf8
+from loader.canonical import Columns, canonical
 from loader.contract import Contract, Kind
 from loader.documents import DocumentDecoder
 from loader.layout import Layout, learn
 from loader.lines import PREFIX_BYTES
 from loader.model import Block, Problem
+from loader.text import Places, Text
 
 # Fewer lines than this are not worth the work on whole columns, nor learning how they are spelled.
 _FEW = 64
@@ -80,57 +80,61 @@ class Decoder:
 
     def block(self, rows: Rows) -> Block:
         """Turn `rows` into a block: canonical columns, and what is wrong with a row's shape or with its values."""
-        lines = _split(b"".join(rows.pieces))
-        parts, rest = self._take_alike(lines, rows.over_limit)
+        text = Text(rows.pieces)
+        parts, rest = self._take_alike(text, rows.over_limit)
         if len(rest) or not parts:
-            parts.append(self._take_singly(lines, rest, rows.over_limit))
+            parts.append(self._take_singly(text, rest, rows.over_limit))
         frame, problems = _together(parts)
         indexes = frame["index"]
 
         def raw(row: int) -> bytes:
-            line: bytes = lines[indexes[row]]
+            (line,) = text.lines(indexes[row : row + 1].to_numpy())
             return line if raw_length(row) <= self._max_line_bytes else line[:PREFIX_BYTES]
 
         def raw_length(row: int) -> int:
             index = indexes[row]
-            return rows.over_limit.get(index) or len(lines[index])
+            return rows.over_limit.get(index) or int(text.ends[index] - text.starts[index])
 
         return Block(_places(rows)[indexes].hstack(frame.drop("index")), problems, raw, raw_length)
 
-    def _take_alike(self, lines: pl.Series, over_limit: Mapping[int, int]) -> tuple[list[_Part], pl.Series]:
+    def _take_alike(self, text: Text, over_limit: Mapping[int, int]) -> tuple[list[_Part], Places]:
         """Decode the lines that follow a layout; return the indexes of the others, too."""
+        if len(text) < _FEW:
+            return [], np.arange(len(text))
         parts: list[_Part] = []
-        rest = pl.int_range(len(lines), dtype=pl.UInt32, eager=True)
-        texts = utf8(lines).scatter([*over_limit], None) if len(rest) >= _FEW else lines
+        is_left = np.ones(len(text), np.bool_)
+        may_be_alike = text.are_utf8.copy()
+        may_be_alike[[*over_limit]] = False
         tried: set[Layout] = set()
-        while len(rest) >= _FEW:
+        while np.count_nonzero(is_left) >= _FEW:
+            lines = np.flatnonzero(is_left & may_be_alike)
             known = (layout for layout in self._layouts if layout not in tried)
-            layout = next(known, None) or self._learn(texts[rest[:_SAMPLES]], tried)
+            layout = next(known, None) or self._learn(text.lines(lines[:_SAMPLES]), tried)
             if layout is None:
                 break
             tried.add(layout)
-            taken = layout.take(texts[rest], max_bytes=self._max_line_bytes)
-            if taken.is_empty():
+            taken, columns = layout.take(text, lines, max_bytes=self._max_line_bytes)
+            if not len(taken):
                 continue
             self._layouts = [layout, *(other for other in self._layouts if other != layout)][:_MAX_LAYOUTS]
-            cut = {name: taken[name] for name in layout.fields}
-            parts.append(self._part(rest[taken["index"]], cut, {}, are_plain=True))
-            rest = rest.filter(~rest.is_in(parts[-1].indexes.implode()))
-        return parts, rest
+            parts.append(self._part(pl.Series(taken, dtype=pl.UInt32), columns, {}, are_plain=True))
+            is_left[taken] = False
+        return parts, np.flatnonzero(is_left)
 
-    def _learn(self, texts: pl.Series, tried: set[Layout]) -> Layout | None:
-        for text in texts:
-            layout = learn(text, self._contract) if text is not None else None
+    def _learn(self, lines: Sequence[bytes], tried: set[Layout]) -> Layout | None:
+        for line in lines:
+            layout = learn(line.decode(), self._contract)
             if layout is not None and layout not in tried:
                 return layout
         return None
 
-    def _take_singly(self, lines: pl.Series, indexes: pl.Series, over_limit: Mapping[int, int]) -> _Part:
-        """Decode the lines at `indexes`, whatever they are."""
-        lengths = {place: over_limit[index] for place, index in enumerate(indexes) if index in over_limit}
-        decoded = self._documents.decode(lines[indexes].to_list(), lengths)
+    def _take_singly(self, text: Text, lines: Places, over_limit: Mapping[int, int]) -> _Part:
+        """Decode `lines`, whatever they are."""
+        lengths = {place: over_limit[index] for place, index in enumerate(lines.tolist()) if index in over_limit}
+        decoded = self._documents.decode(text.lines(lines), lengths)
         columns = self._documents.columns(decoded)
-        return self._part(indexes[decoded.indexes], columns, decoded.problems)
+        indexes = pl.Series(lines[decoded.indexes], dtype=pl.UInt32)
+        return self._part(indexes, columns, decoded.problems)
 
     def _part(
         self, indexes: pl.Series, columns: Columns, problems: dict[int, list[Problem]], *, are_plain: bool = False
@@ -140,17 +144,6 @@ class Decoder:
             dtype = pl.String() if one.kind in (Kind.JSONB, Kind.TIMESTAMPTZ) else one.kind.dtype
             columns[one.name] = pl.Series(one.name, [None], dtype).new_from_index(0, len(indexes))
         return _Part(indexes, canonical(columns, self._contract, problems, are_plain=are_plain), problems)
-
-
-def _split(data: bytes) -> pl.Series:
-    """Return the lines of `data`, which ends with a newline, as Binary."""
-    if not data:
-        return pl.Series(dtype=pl.Binary)
-    ends = pa.py_buffer((0).to_bytes(8, "little") + (len(data) - 1).to_bytes(8, "little"))
-    whole = pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, ends, pa.py_buffer(data)])
-    lines = pl.from_arrow(pc.split_pattern(whole, b"\n").flatten())
-    assert isinstance(lines, pl.Series)  # noqa: S101 # an array becomes a series
-    return lines
 
 
 def _together(parts: list[_Part]) -> tuple[pl.DataFrame, dict[int, list[Problem]]]:

@@ -6,6 +6,7 @@ import json
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from loader import contract, ndjson
 from loader.layout import Layout, learn
 from loader.model import Validated
+from loader.text import Text
 from loader.validate import validate
 
 TERMS = contract.load()
@@ -63,10 +65,12 @@ def test_a_line_of_any_producer_has_a_layout_that_takes_it(line: bytes) -> None:
     text = line.decode()
     layout = learn(text, TERMS)
     assert layout is not None
-    (row,) = layout.take(pl.Series([text]), max_bytes=10_000).iter_rows(named=True)
+    taken, columns = layout.take(Text([line + b"\n"]), np.arange(1), max_bytes=10_000)
+    assert taken.tolist() == [0]
+    (row,) = pl.DataFrame(columns).iter_rows(named=True)
     given_event = json.loads(line)
     assert json.loads(row.pop("properties")) == given_event.pop("properties")
-    assert row == given_event | {"index": 0}
+    assert row == given_event
     assert_same_outcome([line])
 
 
@@ -138,8 +142,10 @@ def test_a_line_that_only_looks_alike_gets_the_verdict_that_it_gets_alone(trap: 
 @pytest.mark.parametrize("behind", ["garbage", '{"a":"z"}', "}", " x", ',"b":"z"}', "\u2028"])
 def test_nothing_may_stand_behind_the_end_of_a_line_without_a_document(behind: str) -> None:
     layout = Layout(("a",), ('{"a":"', '"}'), None)
-    taken = layout.take(pl.Series(['{"a":"x"}', '{"a":"y"}' + behind, '{"a":"z"}']), max_bytes=100)
-    assert taken.rows() == [(0, "x"), (2, "z")]
+    lines = ['{"a":"x"}', '{"a":"y"}' + behind, '{"a":"z"}']
+    taken, columns = layout.take(Text([f"{line}\n".encode() for line in lines]), np.arange(3), max_bytes=100)
+    assert taken.tolist() == [0, 2]
+    assert columns["a"].to_list() == ["x", "z"]
 
 
 def test_a_document_may_not_be_finished_by_the_next_line() -> None:
