@@ -11,7 +11,7 @@ A file's way through the modules, in order:
     contract     contracts/events.py -> fields, types, schema
     validate     rows + contract -> valid rows and rejects            (pure)
     units        blocks -> what is merged at once, sorted; ranges holds rows back for a large index, seen tells
-                 which keys came before                               (pure)
+                 which keys came before; uuids                        (pure)
     encode       rows -> the binary COPY format                        (pure)
     staging      COPY into events or the staging table
     merge        units -> events; duplicates, conflicts

@@ -3,7 +3,7 @@
 Rows whose key is new are copied straight into `events`. All others, and all rows of a unit where Postgres refused
 that, are staged and merged with ON CONFLICT DO NOTHING; what the merge leaves over is compared with what is stored.
 A few such rows of a unit are put off, and merged with those of the next ones.
-Keys are looked up first, except where the load has met nothing yet that was stored before it, or nothing else.
+Keys are looked up first, except where the run has met nothing yet that was stored before it, or nothing else.
 """
 
 from __future__ import annotations
@@ -43,7 +43,11 @@ class SetAside(NamedTuple):
 class Merger:
     """Merges the units of one load over a connection with an open transaction."""
 
-    def __init__(self, connection: Connection, contract: Contract) -> None:
+    def __init__(self, connection: Connection, contract: Contract, *, expects_new: bool = False) -> None:
+        """Merge into what is stored.
+
+        expects_new: rows that are not AGAIN are likely to be new, so that their keys need not be looked up.
+        """
         self._connection = connection
         self._contract = contract
         self._inserted = self._rejected = 0
@@ -51,7 +55,7 @@ class Merger:
         self._index_bytes = self._ask_index_bytes()
         self._expects_known = False  # the unit before had nothing new
         self._may_expect_new = True
-        self._expects_new = self._index_bytes <= _EMPTY_INDEX_BYTES  # so far nothing was stored before this load
+        self._expects_new = expects_new or self._index_bytes <= _EMPTY_INDEX_BYTES
         self._put_off: list[pl.DataFrame] = []
         self.left_over: dict[int, Counts] = defaultdict(Counts)  # by file: duplicates, conflicts, rejected
 
@@ -59,6 +63,11 @@ class Merger:
     def inserted(self) -> int:
         """Rows that Postgres says it inserted, over all files of the load."""
         return self._inserted
+
+    @property
+    def expects_new(self) -> bool:
+        """Whether nothing was met so far that was stored before and is not AGAIN."""
+        return self._expects_new
 
     @property
     def index_bytes(self) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 
 import polars as pl
@@ -38,6 +38,7 @@ from loader.prefetch import prefetched
 from loader.publish import Publisher
 from loader.quarantine import QuarantineError, RejectFile
 from loader.run import BATCH_FILES
+from loader.seen import SeenKeys
 from loader.session import Session
 from loader.settings import Budget
 from loader.units import units
@@ -58,9 +59,11 @@ class Pipeline:
         budget: Budget,
         max_line_bytes: int,
         progress: Progress,
+        seen: SeenKeys,
     ) -> None:
         self._session = session
         self._contract = contract
+        self._seen = seen
         self._landing = landing_folder
         self._budget = budget
         self._progress = progress
@@ -80,16 +83,18 @@ class Pipeline:
         """
         items = [begin(*identified) for identified in files]
         shared = [item for item in items if item.problem is None]
-        alone = self._load_together(shared) if shared else []
+        alone = self._load_together(shared, self._seen) if shared else []
         yield [item for item in items if item not in alone]
         for item in alone:
-            self._load_together([item])
+            self._load_together([item], SeenKeys())
             yield [item]
 
-    def _load_together(self, items: Sequence[Item]) -> list[Item]:
+    def _load_together(self, items: Sequence[Item], seen: SeenKeys) -> list[Item]:
         """Load items in one transaction, again where trouble passes; return those that must be loaded alone."""
+        # After an attempt that came to nothing, its keys are not known from anywhere.
+        attempts = chain([seen], iter(SeenKeys, None))
         try:
-            return self._session.retrying(lambda: self._transaction(items))
+            return self._session.retrying(lambda: self._transaction(items, next(attempts)))
         except (FileProblem, AccountingError, QuarantineError) as error:
             if len(items) > 1:
                 return list(items)
@@ -107,7 +112,7 @@ class Pipeline:
             items[0].problem = FileUnavailable("internal_error", printable(f"{type(error).__name__}: {error}"))
         return []
 
-    def _transaction(self, items: Sequence[Item]) -> list[Item]:
+    def _transaction(self, items: Sequence[Item], seen: SeenKeys) -> list[Item]:
         """Load items; everything is committed, or nothing is."""
         connection = self._session.connection()
         alone: list[Item] = []
@@ -119,7 +124,7 @@ class Pipeline:
                 item.rejects = reject_files.enter_context(rejects)
             if taken:
                 publisher = reject_files.enter_context(Publisher(BATCH_FILES))
-                alone += self._stages(connection, taken, publisher)
+                alone += self._stages(connection, taken, publisher, seen)
         return alone
 
     def _claim(self, connection: psycopg.Connection, items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
@@ -155,18 +160,21 @@ class Pipeline:
             item.outcome.status = Status.SKIPPED
             item.outcome.error = f"this content was loaded before, as {known.name}"
 
-    def _stages(self, connection: psycopg.Connection, items: Sequence[Item], publisher: Publisher) -> list[Item]:
+    def _stages(
+        self, connection: psycopg.Connection, items: Sequence[Item], publisher: Publisher, seen: SeenKeys
+    ) -> list[Item]:
         """Run the stages over claimed items, up to the ledger; return those that must be loaded alone."""
         by_id = {item.file_id: item for item in items}
         alone: list[Item] = []
-        merger = merge.Merger(connection, self._contract)
+        merger = merge.Merger(connection, self._contract, expects_new=seen.expects_new)
         with (
             prefetched(self._valid_frames(by_id, alone, publisher), depth=1) as frames,
-            prefetched(units(frames, self._contract, index_bytes=merger.index_bytes), depth=1) as sorted_units,
+            prefetched(units(frames, self._contract, seen, index_bytes=merger.index_bytes), depth=1) as sorted_units,
         ):
             for unit in sorted_units:
                 merger.merge(unit)
             merger.finish()
+        seen.expects_new = merger.expects_new
         publisher.wait()
         self._explain_set_aside(connection, by_id)
         loaded = [item for item in items if item.problem is None and item not in alone]

@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterable, Iterator
 
 import polars as pl
 
+from loader import uuids
 from loader.contract import KEY, PROVENANCE, Contract, Kind
 from loader.ranges import Ranges, are_mixed, beginnings
 from loader.seen import SeenKeys
@@ -26,14 +27,15 @@ _LEAST_HELD_BYTES = 16 << 20
 _MOST_HELD_BYTES = 96 << 20
 
 
-def units(frames: Iterable[pl.DataFrame], contract: Contract, *, index_bytes: int) -> Generator[pl.DataFrame]:
+def units(
+    frames: Iterable[pl.DataFrame], contract: Contract, seen: SeenKeys, *, index_bytes: int
+) -> Generator[pl.DataFrame]:
     """Put frames (Block.frame's columns) together, and yield them `in_merge_order`.
 
-    In AGAIN, rows count as well whose event_id an earlier unit has, or may have. Of rows with the same event_id, those
-    that came first are in the earlier unit.
+    In AGAIN, rows count as well whose event_id is among `seen`, to which those of each unit are added. Of rows with the
+    same event_id, those that came first are in the earlier unit.
     index_bytes: how large the index on event_id is before.
     """
-    seen = SeenKeys()
     rest = (with_binary_ids(frame, contract) for frame in frames if not frame.is_empty())
     for rows in _grouped(rest, index_bytes):
         unit = in_merge_order(rows)
@@ -81,11 +83,7 @@ def _by_range(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
 
 def with_binary_ids(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     """Return `frame` (Block.frame's columns) with its UUIDs as 16 bytes."""
-    return frame.with_columns(
-        pl.col(field.name).str.replace_all("-", "", literal=True).str.decode("hex").alias(field.name)
-        for field in contract.fields
-        if field.kind is Kind.UUID
-    )
+    return frame.with_columns(uuids.to_bytes(frame[field.name]) for field in contract.fields if field.kind is Kind.UUID)
 
 
 def in_merge_order(frame: pl.DataFrame) -> pl.DataFrame:

@@ -14,6 +14,7 @@ from loader.identify import Identification
 from loader.model import FileOutcome
 from loader.pipeline import Pipeline
 from loader.run import Watcher
+from loader.seen import SeenKeys
 from loader.session import Session
 from loader.settings import Settings
 from loader.settle import Settler
@@ -38,6 +39,7 @@ class Workers:
         self._identification = identification
         # Each worker ends with None, or with the error that ended it.
         self._done: queue.SimpleQueue[FileOutcome | BaseException | None] = queue.SimpleQueue()
+        self._seen = SeenKeys()
         self._stopped = threading.Event()  # no further batch is begun
         self._abandoned = threading.Event()  # the load in hand is given up, too
         self._sessions = [
@@ -115,6 +117,7 @@ class Workers:
                     budget=self._settings.budget,
                     max_line_bytes=self._settings.max_line_bytes,
                     progress=self._progress,
+                    seen=self._seen,
                 )
                 for files in self._identification.batches():
                     if self._stopped.is_set():

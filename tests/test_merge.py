@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from loader import cli, contract, decode, merge, resources, staging, units
+from loader import cli, contract, decode, merge, resources, run, staging, units
 from tests.support import Load, Query, event, quarantined, write_ndjson
 
 FEW = 100  # fewer rows are staged, whatever they are
@@ -116,6 +116,32 @@ def test_after_a_known_key_where_none_was_expected_all_are_looked_up(
     assert (report["inserted"], report["duplicates"], report["conflicts"]) == (4_000, 1, 1)
     assert len(looked_up) > 3
     assert sum(looked_up) > 3_000 - FEW
+
+
+def test_what_a_run_has_met_is_known_to_its_next_loads(
+    load: Load, landing: Path, looked_up: list[int], copied: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_ndjson(landing / "before.ndjson", *(event() for _ in range(300)))
+    load()
+    monkeypatch.setattr(run, "BATCH_FILES", 1)
+    copied.clear()
+    rows = [event() for _ in range(3_000)]
+    for number in range(0, 3_000, 1_000):
+        write_ndjson(landing / f"{number}.ndjson", *rows[number : number + 1_000], *rows[number - 9 : number])
+    _, report = load()
+    assert (report["inserted"], report["duplicates"]) == (3_000, 18)
+    assert len(looked_up) == 1
+    assert sum(copied) > 3_000 - 3 * FEW
+
+
+def test_rows_that_a_failed_attempt_has_met_are_copied_by_the_next_one(
+    load: Load, landing: Path, staged: list[int]
+) -> None:
+    write_ndjson(landing / "a.ndjson", *(event() for _ in range(500)))
+    write_ndjson(landing / "b.ndjson", *([{}] * 5), *(event() for _ in range(3)))
+    status, report = load("--max-reject-ratio", "0.1")
+    assert (status, report["inserted"]) == (1, 500)
+    assert sum(staged) < 2 * FEW
 
 
 def test_a_few_rows_are_staged_and_merged(load: Load, landing: Path, copied: list[int], staged: list[int]) -> None:

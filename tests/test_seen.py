@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import polars as pl
 import pytest
@@ -43,4 +44,18 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     keys = SeenKeys()
     for _ in range(50):
         _add(keys, [os.urandom(16) for _ in range(300)])
-        assert len(keys._recent) + len(keys._older) <= 2_000
+        assert keys._recent.keys + keys._older.keys <= 2_000
+
+
+def test_few_new_keys_are_taken_for_known_ones() -> None:
+    keys = SeenKeys()
+    taken = sum(sum(_add(keys, [os.urandom(16) for _ in range(1 << 17)])) for _ in range(8))
+    assert taken < (1 << 20) // 1_000
+
+
+def test_threads_may_share_it() -> None:
+    keys = SeenKeys()
+    parts = [[number.to_bytes(16, "big") for number in range(start, 40_000, 4)] for start in range(4)]
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda part: [_add(keys, part[place : place + 100]) for place in range(0, 10_000, 100)], parts))
+    assert all(_add(keys, [key for part in parts for key in part]))

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from loader import contract, ranges, units
 from loader.contract import KEY, PROVENANCE
+from loader.seen import SeenKeys
 
 TERMS = contract.load()
 LARGE = 1 << 40  # bytes of an index
@@ -51,7 +52,7 @@ def _ascending() -> Iterator[uuid.UUID]:
 
 
 def _units(frames: list[pl.DataFrame], index_bytes: int) -> list[pl.DataFrame]:
-    return list(units.units(frames, TERMS, index_bytes=index_bytes))
+    return list(units.units(frames, TERMS, SeenKeys(), index_bytes=index_bytes))
 
 
 def _spread(unit: pl.DataFrame) -> float:
