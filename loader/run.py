@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +23,12 @@ if TYPE_CHECKING:
     from loader.contract import Contract
 
 # Files up to this size share a transaction with their neighbours, up to so many bytes and files together, by all jobs:
-# each file takes an advisory lock, and Postgres has room for some thousands.
+# a load has a start at which Postgres waits for the first rows, and an end at which it is waited for; but each file
+# takes an advisory lock, and Postgres has room for some thousands.
 _SMALL_FILE_BYTES = 4 << 20
-_BATCH_BYTES = 64 << 20
+_BATCH_BYTES = 256 << 20
 BATCH_FILES = 1000
+_BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +42,10 @@ class Watcher:
 
 
 def batches(files: Sequence[LandingFile], jobs: int) -> Iterator[list[LandingFile]]:
-    """Cut files into loads, in order: small neighbours together, large files by themselves."""
-    most_bytes, most_files = _BATCH_BYTES // jobs, max(1, BATCH_FILES // jobs)
+    """Cut files into loads, in order: small neighbours together, as many for each job; large files by themselves."""
+    small = [file.size for file in files if file.size <= _SMALL_FILE_BYTES]
+    loads = jobs * max(1, ceil(sum(small) / _BATCH_BYTES), ceil(len(small) / BATCH_FILES))
+    most_bytes, most_files = sum(small) // loads + max(small, default=0), ceil(len(small) / loads)
     batch: list[LandingFile] = []
     size = 0
     for file in files:
@@ -93,12 +99,22 @@ def run(
 
 
 @contextmanager
-def _no_garbage() -> Iterator[None]:
-    """Look for no garbage among what is imported, all of which stays: that would take a tenth of a second."""
+def _lean_imports() -> Iterator[None]:
+    """Import without what would take time beside it: a tenth of a second each.
+
+    No garbage is looked for, then or later, among what was imported and stays. NumPy's library for linear algebra,
+    which nobody here asks for anything, starts no threads, which would spin.
+    """
     gc.disable()
+    chosen = os.environ.get(_BLAS_THREADS)
+    os.environ[_BLAS_THREADS] = chosen or "1"
     try:
         yield
     finally:
+        if chosen is None:
+            del os.environ[_BLAS_THREADS]
+        if not gc.get_freeze_count():  # once is enough, where run follows run
+            gc.freeze()
         gc.enable()
 
 
@@ -111,7 +127,7 @@ def _load(
 ) -> None:
     # Heavy imports stand here, since a run that finds nothing needs none of them, and the first files are hashed
     # meanwhile.
-    with _no_garbage():
+    with _lean_imports():
         from loader import contract, migrate, quarantine
         from loader.database import connected, refuse_pooler, reported
         from loader.workers import Workers
