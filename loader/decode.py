@@ -6,6 +6,7 @@ import bisect
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import FileIO
+from itertools import groupby
 
 import numpy as np
 import polars as pl
@@ -16,7 +17,7 @@ from loader.contract import Contract
 from loader.errors import FileProblem, FileUnavailable
 from loader.landing import Format, LandingFile
 from loader.lines import Chunk, chunks
-from loader.model import Block, Problem
+from loader.model import Block, Problem, Raw
 
 BLOCK_BYTES = 8 << 20
 # A file that shares a load with others is held whole before its first row is staged, so that a file found broken at
@@ -214,23 +215,17 @@ def _concatenated(blocks: Sequence[Block]) -> Block:
         problems |= {height + row: found for row, found in block.problems.items()}
         height += block.frame.height
 
-    def owner(row: int) -> tuple[Block, int]:
-        index = bisect.bisect_right(starts, row) - 1
-        return blocks[index], row - starts[index]
+    def raws(rows: Sequence[int]) -> list[Raw]:
+        found: list[Raw] = []
+        for index, some in groupby(rows, key=lambda row: bisect.bisect_right(starts, row) - 1):
+            found += blocks[index].raws([row - starts[index] for row in some])
+        return found
 
-    def raw(row: int) -> bytes:
-        block, inner = owner(row)
-        return block.raw(inner)
-
-    def raw_length(row: int) -> int:
-        block, inner = owner(row)
-        return block.raw_length(inner)
-
-    return Block(pl.concat([block.frame for block in blocks]), problems, raw, raw_length)
+    return Block(pl.concat([block.frame for block in blocks]), problems, raws)
 
 
-def find_raw(reader: BlockReader, source: Source, lines: Iterator[int]) -> Generator[tuple[int, bytes, int]]:
-    """Read a file again and yield (line, raw bytes, length in the file) for `lines`, which ascend.
+def find_raw(reader: BlockReader, source: Source, lines: Iterator[int]) -> Generator[tuple[int, Raw]]:
+    """Read a file again and yield (line, raw row) for `lines`, which ascend.
 
     Raises:
         FileUnavailable: the file no longer has such a line.
@@ -247,7 +242,8 @@ def find_raw(reader: BlockReader, source: Source, lines: Iterator[int]) -> Gener
             if numbers[place] != wanted:
                 raise FileUnavailable("file_changed", f"line {wanted} is gone")
             row = rows[place]
-            yield wanted, block.raw(row), block.raw_length(row)
+            (raw,) = block.raws([row])
+            yield wanted, raw
             wanted = next(lines, None)
     if wanted is not None:
         raise FileUnavailable("file_changed", f"line {wanted} is gone")

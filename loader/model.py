@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
@@ -27,8 +27,14 @@ class Reject(NamedTuple):
     file_id: int
     line: int
     problems: tuple[Problem, ...]
-    raw: bytes
-    raw_length: int  # bytes in the file; more than len(raw) for a line over the limit
+    raw: Raw
+
+
+class Raw(NamedTuple):
+    """A row verbatim; of a line over the limit only the first bytes."""
+
+    content: bytes
+    length: int  # bytes in the file
 
 
 @dataclass(slots=True)
@@ -38,13 +44,12 @@ class Block:
     frame: file_id Int64, line Int64 (counted from 1), then the contract's columns in its dtypes, null where
         a value is missing or could not be decoded.
     problems: by row index of `frame`: what the decoder found.
-    raw: row index -> the row's bytes.
+    raws: rows, by index -> what they are in the file.
     """
 
     frame: pl.DataFrame
     problems: dict[int, list[Problem]]
-    raw: Callable[[int], bytes]
-    raw_length: Callable[[int], int]
+    raws: Callable[[Sequence[int]], list[Raw]]
 
 
 @dataclass(slots=True)

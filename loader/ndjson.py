@@ -18,7 +18,7 @@ from loader.contract import Contract, Kind
 from loader.documents import DocumentDecoder
 from loader.layout import Layout, learn
 from loader.lines import PREFIX_BYTES
-from loader.model import Block, Problem
+from loader.model import Block, Problem, Raw
 from loader.text import Places, Text
 
 # Fewer lines than this are not worth the work on whole columns, nor learning how they are spelled.
@@ -87,15 +87,17 @@ class Decoder:
         frame, problems = _together(parts)
         indexes = frame["index"]
 
-        def raw(row: int) -> bytes:
-            (line,) = text.lines(indexes[row : row + 1].to_numpy())
-            return line if raw_length(row) <= self._max_line_bytes else line[:PREFIX_BYTES]
+        def raws(rows_of_block: Sequence[int]) -> list[Raw]:
+            lines = indexes[rows_of_block].to_numpy()
+            return [
+                self._raw(line, rows.over_limit.get(index, len(line)))
+                for index, line in zip(lines.tolist(), text.lines(lines), strict=True)
+            ]
 
-        def raw_length(row: int) -> int:
-            index = indexes[row]
-            return rows.over_limit.get(index) or int(text.ends[index] - text.starts[index])
+        return Block(_places(rows)[indexes].hstack(frame.drop("index")), problems, raws)
 
-        return Block(_places(rows)[indexes].hstack(frame.drop("index")), problems, raw, raw_length)
+    def _raw(self, line: bytes, length: int) -> Raw:
+        return Raw(line if length <= self._max_line_bytes else line[:PREFIX_BYTES], length)
 
     def _take_alike(self, text: Text, over_limit: Mapping[int, int]) -> tuple[list[_Part], Places]:
         """Decode the lines that follow a layout; return the indexes of the others, too."""

@@ -22,7 +22,7 @@ from loader.canonical import Columns, canonical
 from loader.contract import Contract, Field, Kind
 from loader.errors import FileRefused
 from loader.lines import PREFIX_BYTES
-from loader.model import Block, Problem
+from loader.model import Block, Problem, Raw
 from loader.nested import check_nested, json_text
 
 _PER_MICROSECOND = {"s": 1_000_000, "ms": 1_000, "us": 1}
@@ -123,7 +123,7 @@ def _block(batch: pa.RecordBatch, contract: Contract, *, file_id: int, first_lin
     frame = canonical(columns, contract, problems)
     lines = pl.int_range(first_line, first_line + batch.num_rows, dtype=pl.Int64)
     frame = frame.select(pl.lit(file_id, pl.Int64).alias("file_id"), lines.alias("line"), *contract.columns)
-    return Block(frame, problems, lambda row: _raw(batch, row), lambda row: len(_raw(batch, row)))
+    return Block(frame, problems, lambda rows: [_raw(batch, row) for row in rows])
 
 
 def _over_limit(batch: pa.RecordBatch, contract: Contract, *, file_id: int, line: int, limit: int) -> Block:
@@ -136,8 +136,8 @@ def _over_limit(batch: pa.RecordBatch, contract: Contract, *, file_id: int, line
         f"{_json(name)}:{_spell(column[0]) if array_weight(column) <= PREFIX_BYTES else '...'}"
         for name, column in zip(batch.schema.names, batch.columns, strict=True)
     )
-    raw, length = shown.encode(errors="surrogateescape")[:PREFIX_BYTES], weight(batch)
-    return Block(frame, {0: [Problem("line_too_long", None, message)]}, lambda _: raw, lambda _: length)
+    raw = Raw(shown.encode(errors="surrogateescape")[:PREFIX_BYTES], weight(batch))
+    return Block(frame, {0: [Problem("line_too_long", None, message)]}, lambda rows: [raw] * len(rows))
 
 
 def _column(array: pa.Array, field: Field) -> tuple[pl.Series, list[tuple[int, Problem]]]:
@@ -230,12 +230,13 @@ def _grammar_problem(value: bytes | None, name: str) -> Problem | None:
     return None
 
 
-def _raw(batch: pa.RecordBatch, row: int) -> bytes:
+def _raw(batch: pa.RecordBatch, row: int) -> Raw:
     """Spell a row as one JSON object, since a Parquet row has no text of its own."""
     members = (
         f"{_json(name)}:{_spell(column[row])}" for name, column in zip(batch.schema.names, batch.columns, strict=True)
     )
-    return ("{" + ",".join(members) + "}").encode(errors="surrogateescape")
+    spelled = ("{" + ",".join(members) + "}").encode(errors="surrogateescape")
+    return Raw(spelled, len(spelled))
 
 
 def _spell(value: Any) -> str:

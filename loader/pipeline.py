@@ -225,9 +225,9 @@ class Pipeline:
                     queue.append(row.problem)
                     yield row.line
 
-            for line, raw, length in find_raw(self._second_reader, Source(item.file, file_id), lines()):
+            for line, raw in find_raw(self._second_reader, Source(item.file, file_id), lines()):
                 assert item.rejects is not None  # noqa: S101 # set when the item was taken
-                item.rejects.add([Reject(file_id, line, (problems.popleft(),), raw, length)])
+                item.rejects.add([Reject(file_id, line, (problems.popleft(),), raw)])
 
     @staticmethod
     def _reject(item: Item, rejects: Sequence[Reject]) -> None:

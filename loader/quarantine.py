@@ -36,6 +36,7 @@ _PUBLISHED = re.compile(rf"\.([0-9a-f]{{8}})(?:\.[0-9]+)?\.([0-9]{{1,18}}){re.es
 _MODE = 0o600
 # Rejects are kept in memory up to here, so that a load of many files doesn't hold as many open.
 _BUFFER_BYTES = 1 << 20
+_JSON = json.JSONEncoder(ensure_ascii=False)
 # Folders whose own name this run has made durable.
 _DURABLE: set[Path] = set()
 
@@ -159,15 +160,16 @@ class RejectFile:
             "line": reject.line,
             "errors": [problem._asdict() for problem in reject.problems],
         }
+        content, length = reject.raw
         try:
-            row["raw"] = reject.raw.decode()
+            row["raw"] = content.decode()
         except UnicodeDecodeError:
-            row["raw_base64"] = base64.b64encode(reject.raw).decode()
-        if reject.raw_length > len(reject.raw):
-            row["raw_truncated_from"] = reject.raw_length
+            row["raw_base64"] = base64.b64encode(content).decode()
+        if length > len(content):
+            row["raw_truncated_from"] = length
         if self._origin is not None:
             row["replayed_from"] = self._origin.place(reject.line)
-        return json.dumps(row, ensure_ascii=False).encode() + b"\n"
+        return _JSON.encode(row).encode() + b"\n"
 
 
 def describe(reject: Reject) -> str:

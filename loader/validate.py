@@ -23,9 +23,10 @@ def validate(block: Block, contract: Contract) -> Validated:
         return Validated(block.frame, [])
     is_bad = pl.repeat(False, block.frame.height, eager=True).scatter([*problems], True)  # values of the mask
     bad = block.frame.select("file_id", "line", row=pl.int_range(pl.len())).filter(is_bad)
+    places = bad.sort("file_id", "line").rows()
+    raws = block.raws([row for _, _, row in places])
     rejects = [
-        Reject(file_id, line, tuple(problems[row]), block.raw(row), block.raw_length(row))
-        for file_id, line, row in bad.sort("file_id", "line").iter_rows()
+        Reject(file_id, line, tuple(problems[row]), raw) for (file_id, line, row), raw in zip(places, raws, strict=True)
     ]
     return Validated(block.frame.filter(~is_bad), rejects)
 

@@ -307,9 +307,7 @@ def outcome(content: bytes) -> str:
             io.BytesIO(content), contract.load(), file_id=1, block_bytes=1 << 20, max_row_bytes=16 << 20
         ):
             rows += block.frame.height
-            for row in [*block.problems, 0][:20]:
-                block.raw(row)
-                block.raw_length(row)
+            block.raws([*block.problems, 0][:20])
     except FileRefused as error:
         return f"refused: {error.code}"
     except Exception as error:  # noqa: BLE001 # It is looked for.

@@ -220,8 +220,8 @@ def test_rejected_with_every_reason_and_verbatim(case: str) -> None:
     assert sorted(map(str, [(problem.code, problem.column) for problem in reject.problems])) == sorted(
         map(str, expected)
     )
-    assert reject.raw_length == len(content)
-    assert content.startswith(reject.raw)
+    assert reject.raw.length == len(content)
+    assert content.startswith(reject.raw.content)
 
 
 def test_bad_lines_cost_their_neighbours_nothing() -> None:

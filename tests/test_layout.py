@@ -166,7 +166,7 @@ def test_a_line_over_the_limit_is_rejected_however_it_is_spelled() -> None:
     long = LINE.replace("page_viewed", "x" * 2_000).encode()
     assert_same_outcome([LINE.encode(), long, LINE.encode()], limit=1_000)
     (reject,) = checked([LINE.encode(), long], few=1, limit=1_000).rejects
-    assert (reject.problems[0].code, reject.raw_length) == ("line_too_long", len(long))
+    assert (reject.problems[0].code, reject.raw.length) == ("line_too_long", len(long))
 
 
 PARTS = ['"', "\\", "{", "}", "[", "]", ",", ":", " ", "\\u0041", "\\u0000", "\n", "\t", "é", "0", "null"]

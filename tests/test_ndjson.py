@@ -9,7 +9,7 @@ import pytest
 
 from loader import contract, ndjson
 from loader.contract import Contract
-from loader.model import Block, Problem
+from loader.model import Block, Problem, Raw
 from loader.validate import validate
 from tests.support import event
 
@@ -60,7 +60,7 @@ def test_each_row_keeps_its_number_its_file_and_its_text(count: int, bad: int | 
     found = in_order(block)
     assert [block.frame["line"][row] for row in found] == list(range(1001, 1001 + count))
     assert block.frame["file_id"].to_list() == [7] * count
-    assert [block.raw(row).rstrip(b"\r") for row in found] == some
+    assert [raw.content.rstrip(b"\r") for raw in block.raws(found)] == some
     assert [place for place, row in enumerate(found) if row in block.problems] == ([] if bad is None else [bad])
     users = [block.frame["user_id"][row] for row in found]
     assert users == [None if place == bad else f"u{place}" for place in range(count)]
@@ -107,12 +107,10 @@ def test_a_line_may_be_as_long_as_the_limit_and_no_longer(neighbours: int) -> No
 
 
 def test_of_a_line_over_the_limit_its_start_and_its_length_are_kept() -> None:
-    line = of_length(10_000)
-    block = decoded(b"\n".join([*lines(1), line]))
+    line, (short,) = of_length(10_000), lines(1)
+    block = decoded(b"\n".join([short, line]))
     assert block.problems == {1: [Problem("line_too_long", None, "the line is 10000 bytes long; the limit is 1000")]}
-    assert block.raw(1) == line[:4096]
-    assert block.raw_length(1) == 10_000
-    assert block.raw_length(0) == len(block.raw(0))
+    assert block.raws([1, 0]) == [Raw(line[:4096], 10_000), Raw(short, len(short))]
 
 
 def test_a_line_that_was_cut_short_by_the_reader_is_known_by_its_length() -> None:
@@ -123,7 +121,7 @@ def test_a_line_that_was_cut_short_by_the_reader_is_known_by_its_length() -> Non
     block = decoder.block(rows)
     assert block.frame.row(2) == (3, 3, None, None, None, None, None)
     assert block.problems == {2: [Problem("line_too_long", None, "the line is 5000 bytes long; the limit is 1000")]}
-    assert (block.raw(2), block.raw_length(2)) == (b'{"a', 5000)
+    assert block.raws([2]) == [Raw(b'{"a', 5000)]
 
 
 # --- What is said of a bad line --------------------------------------------------------------------------------------

@@ -231,7 +231,7 @@ def test_blocks_as_one_keep_their_rows_and_problems() -> None:
         decoder.add(rows, b"{}\n[]\n", file_id=first, first_line=first)
         blocks.append(decoder.block(rows))
     checked = validate(_concatenated(blocks), TERMS)
-    assert [(reject.file_id, reject.line, reject.raw) for reject in checked.rejects] == [
+    assert [(reject.file_id, reject.line, reject.raw.content) for reject in checked.rejects] == [
         *((1, 1, b"{}"), (1, 2, b"[]"), (3, 3, b"{}"), (3, 4, b"[]"))
     ]
 

@@ -14,7 +14,7 @@ import pytest
 from loader import archive, ledger, quarantine
 from loader.database import Connection
 from loader.landing import LandingFile
-from loader.model import Problem, Reject
+from loader.model import Problem, Raw, Reject
 from tests.support import Load, event, quarantined, write_ndjson
 
 LIMITED = """
@@ -25,7 +25,7 @@ runpy.run_module("loader", run_name="__main__", alter_sys=True)
 
 
 def _reject(line: int) -> Reject:
-    return Reject(1, line, (Problem("malformed_json", None, "x"),), b"{", 1)
+    return Reject(1, line, (Problem("malformed_json", None, "x"),), Raw(b"{", 1))
 
 
 def _synced(monkeypatch: pytest.MonkeyPatch) -> list[int]:

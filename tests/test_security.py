@@ -153,10 +153,10 @@ def test_what_is_planted_under_the_name_of_a_reject_file_is_never_written_throug
     {"symlink": lambda path: path.symlink_to(target), "folder": Path.mkdir, "fifo": os.mkfifo}[taken](planted)
     _, digest, file_id, *_ = planted.name.split(".")
     rejects = quarantine.RejectFile(planted.parent, "a.ndjson", bytes.fromhex(digest) + bytes(28), int(file_id))
-    from loader.model import Problem, Reject
+    from loader.model import Problem, Raw, Reject
 
     with rejects:
-        rejects.add([Reject(1, 1, (Problem("malformed_json", None, "x"),), b"{", 1)])
+        rejects.add([Reject(1, 1, (Problem("malformed_json", None, "x"),), Raw(b"{", 1))])
         if taken == "folder":
             with pytest.raises(quarantine.QuarantineError, match="Is a directory"):
                 rejects.publish()
