@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 from contextlib import suppress
 
-_M_ARENA_MAX = -8  # mallopt(3)
+# Numbers of mallopt(3).
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+_LARGE_BYTES = 32 << 20  # the most that glibc takes for the second threshold
 
 
 def share_one_heap() -> None:
@@ -16,3 +18,14 @@ def share_one_heap() -> None:
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+
+
+def keep_what_is_freed() -> None:
+    """Let blocks come from the heap and what is freed stay there, where the C library is glibc.
+
+    It would give each block of some megabytes back to the kernel, which clears every page of the next one.
+    """
+    with suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2 * _LARGE_BYTES)

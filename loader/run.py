@@ -91,6 +91,7 @@ def run(
     """
     started = time.monotonic()
     memory.share_one_heap()
+    memory.keep_what_is_freed()
     watcher.start(len(files), sum(file.size for file in files))
     work = list(batches(files, settings.jobs))
     with Identification(work, takers=min(settings.jobs, len(work))) as identification:

@@ -41,6 +41,29 @@ def test_threads_share_one_heap(tmp_path: Path) -> None:
     assert heaps("one") == 1
 
 
+FAULTS = """
+import resource, sys
+from loader import memory
+if sys.argv[1] == "kept":
+    memory.keep_what_is_freed()
+for turn in range(20):
+    if turn == 10:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    blocks = [b"x" * (8 << 20) for _ in range(3)]
+    del blocks
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have ways of their own")
+def test_pages_of_blocks_that_are_gone_serve_the_next_ones() -> None:
+    def faults(how: str) -> int:
+        told = subprocess.run([sys.executable, "-c", FAULTS, how], check=True, capture_output=True)
+        return int(told.stdout)
+
+    assert faults("kept") < faults("given back") / 10
+
+
 def test_much_of_a_copy_can_be_on_its_way_to_a_local_server(database: str) -> None:
     with connected(database) as connection, socket.socket(fileno=connection.fileno()) as own:
         try:
