@@ -12,16 +12,15 @@ import re
 from dataclasses import dataclass
 
 import msgspec
-import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from loader.contract import Contract, Kind
+from loader.grammar import are_objects
 from loader.text import Mask, Places, Text
 
 _STRINGS = (Kind.UUID, Kind.TEXT, Kind.TIMESTAMPTZ)
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_GRAMMAR = msgspec.json.Decoder(msgspec.Raw)
 _END = re.compile(r'"?[ \t]*\}[ \t\r]*')
 
 
@@ -53,15 +52,16 @@ class Layout:
             cut.mark_behind(mark)
             cut.string_behind(name)
         cut.mark_behind(self.marks[at + 1])
+        cut.keep(cut.front <= cut.back)
         name = self.fields[at]
-        cut.rest_is_object(name)
+        cut.rest(name)
         documents = cut.column(name)
-        grammatical = _are_grammatical(documents)
-        if not grammatical.all():
-            cut.keep(grammatical)
-            documents = documents.filter(pa.array(grammatical))
-        rest = {name: pl.Series(name, cut.column(name)) for name in (*self.fields[:at], *self.fields[at + 1 :])}
-        return cut.lines, {name: pl.Series(name, documents), **rest}
+        are_good = are_objects(documents)
+        if not are_good.all():
+            cut.keep(are_good)
+            documents = documents.filter(pa.array(are_good))
+        others = {name: pl.Series(name, cut.column(name)) for name in (*self.fields[:at], *self.fields[at + 1 :])}
+        return cut.lines, {name: pl.Series(name, documents), **others}
 
 
 class _Cut:
@@ -101,9 +101,7 @@ class _Cut:
         self._spans[name] = starts, self.back
         self.back = starts
 
-    def rest_is_object(self, name: str) -> None:
-        self.keep(self.front < self.back)
-        self.keep(self._text.are(self.front, b"{") & self._text.are(self.back - 1, b"}"))
+    def rest(self, name: str) -> None:
         self._spans[name] = self.front, self.back
 
     def column(self, name: str) -> pa.LargeStringArray:
@@ -142,30 +140,3 @@ def _marks(line: str, values: dict[str, str], kinds: dict[str, Kind]) -> tuple[s
         position = mark.end() + len(value) - len(quote)
     end = line[position:]
     return (*marks, end) if _END.fullmatch(end) else None  # Else a key that stood before stands here once more.
-
-
-def _are_grammatical(documents: pa.LargeStringArray) -> Mask:
-    """Say of each of `documents`, which start with `{` and end with `}`, whether it is one JSON object, by halving."""
-    if _all_grammatical(documents):
-        return np.ones(len(documents), np.bool_)
-    if len(documents) == 1:
-        return np.zeros(1, np.bool_)
-    half = len(documents) // 2
-    return np.concatenate([_are_grammatical(documents[:half]), _are_grammatical(documents[half:])])
-
-
-def _all_grammatical(documents: pa.LargeStringArray) -> bool:
-    """Say whether each of `documents` is one JSON object.
-
-    They lie one behind the other, and to msgspec the newline between documents is white space like any other. Inside of
-    an object `}` is never followed by `{` without a comma between them. So none goes over the end of another one, and
-    as many documents as expected means one in each.
-    """
-    if not len(documents):
-        return True
-    _, bounds, texts = documents.buffers()
-    offsets = np.frombuffer(bounds, np.int64)[documents.offset : documents.offset + len(documents) + 1]
-    try:
-        return len(_GRAMMAR.decode_lines(memoryview(texts)[offsets[0] : offsets[-1]])) == len(documents)
-    except (msgspec.DecodeError, RecursionError):
-        return False

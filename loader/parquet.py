@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 from uuid import UUID
 
 import msgspec
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -21,13 +22,13 @@ from loader.batches import array_weight, batches, checked, weight
 from loader.canonical import Columns, canonical
 from loader.contract import Contract, Field, Kind
 from loader.errors import FileRefused
+from loader.grammar import are_objects
 from loader.lines import PREFIX_BYTES
 from loader.model import Block, Problem, Raw
 from loader.nested import check_nested, json_text
 
 _PER_MICROSECOND = {"s": 1_000_000, "ms": 1_000, "us": 1}
 _NANOSECONDS = 1_000
-_raw_list = msgspec.json.Decoder(list[msgspec.Raw])
 _raw_value = msgspec.json.Decoder(msgspec.Raw)
 
 
@@ -202,20 +203,17 @@ def _nested_texts(array: pa.Array, name: str) -> tuple[pl.Series, list[tuple[int
 
 
 def _json_texts(array: pa.Array, name: str) -> tuple[pl.Series, list[tuple[int, Problem]]]:
-    """Check JSON text against JSON's grammar; where all of it is good, in one go."""
-    series = _series(name, array.cast(pa.large_binary()))
-    values = series.to_list()
-    present = [value.strip(b" \t\r\n") for value in values if value is not None]
-    try:
-        documents = _raw_list.decode(b"[" + b",".join(present) + b"]")
-    except (msgspec.DecodeError, RecursionError):
-        documents = []
-    # Cells could join into documents across their borders; equal lengths all along rule that out.
-    if list(map(len, map(bytes, documents))) == list(map(len, present)):
-        return series, []
-    problems = [(row, problem) for row, value in enumerate(values) if (problem := _grammar_problem(value, name))]
-    bad = dict(problems)
-    return pl.Series(name, [None if row in bad else value for row, value in enumerate(values)], pl.Binary), problems
+    """Check JSON text against JSON's grammar; most often all of it are objects, which one look tells."""
+    binary = array.cast(pa.large_binary())
+    series = _series(name, binary)
+    others = np.flatnonzero(~are_objects(binary))
+    values = series[others]
+    problems = [
+        (row, problem)
+        for row, value in zip(others.tolist(), values, strict=True)
+        if (problem := _grammar_problem(value, name))
+    ]
+    return series.scatter([row for row, _ in problems], None) if problems else series, problems
 
 
 def _grammar_problem(value: bytes | None, name: str) -> Problem | None:

@@ -134,11 +134,6 @@ class Text:
             starts[place] -= special.start() if special else 0
         return starts
 
-    def are(self, places: Places, byte: bytes) -> Mask:
-        """Say of each of `places` whether `byte` stands there."""
-        mask: Mask = self._bytes[places] == ord(byte)
-        return mask
-
     def column(self, starts: Places, ends: Places) -> pa.LargeStringArray:
         """Return what stands from each of `starts` (ascending) to its end, which is UTF-8 and before the next start."""
         bounds = np.empty(2 * len(starts) + 1, np.int64)

@@ -156,6 +156,13 @@ def test_a_document_may_not_be_finished_by_the_next_line() -> None:
     assert_same_outcome([LINE.encode(), begun.encode(), finished.encode(), LINE.encode()])
 
 
+def test_a_string_that_goes_over_the_ends_of_documents_is_not_made_up_for_by_two_documents_on_a_line() -> None:
+    document = '{"a":[1,{"user_id":"x"}]}'
+    lines = [LINE.replace(document, other).encode() for other in ('{"a":"}', '{"}', "{}{}", "{}")]
+    assert_same_outcome([LINE.encode(), *lines, LINE.encode()])
+    assert [reject.line for reject in checked(lines, few=1).rejects] == [1, 2, 3]
+
+
 def test_a_line_that_is_not_utf8_costs_only_itself() -> None:
     lines = [LINE.encode(), LINE.encode().replace(b"u-1", b"u-\xff"), LINE.encode()]
     assert_same_outcome(lines)
