@@ -1,26 +1,29 @@
 """A load: one transaction that takes one large file, or many small ones, from the landing folder into `events`.
 
-    identify -> claim -> decode -> validate -> units -> merge -> quarantine + ledger -> COMMIT -> archive
+    identify -> decode -> validate -> claim -> units -> merge -> quarantine + ledger -> COMMIT -> archive
 
-Decode with validate, sorting into units, and merge run each in a thread of their own, a block or two apart. Whatever
-dies before COMMIT leaves nothing but the file in landing; whatever dies after it is mended by the next run, to which
-the ledger says that this content is loaded: it only moves the file.
+Decode with validate, sorting into units, and merge run each in a thread of their own, a block or two apart; the first
+block of a load is ready when the one before it ends. Whatever dies before COMMIT leaves nothing but the file in
+landing; whatever dies after it is mended by the next run, to which the ledger says that this content is loaded: it only
+moves the file.
 """
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack
-from itertools import chain, groupby
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from itertools import chain, count, groupby
 from pathlib import Path
 
 import polars as pl
 import psycopg
 
-from loader import landing, ledger, merge, quarantine
+from loader import ahead, landing, ledger, merge, quarantine
+from loader.ahead import Load, Part, Trouble
 from loader.contract import Contract
-from loader.decode import BlockReader, Source, TooLargeToShareError, find_raw, paired
+from loader.decode import BlockReader, Source, find_raw
 from loader.errors import (
     Abandoned,
     AccountingError,
@@ -31,7 +34,7 @@ from loader.errors import (
     UsageError,
 )
 from loader.identify import Identified
-from loader.item import Item, begin
+from loader.item import Item
 from loader.model import Counts, Problem, Reject, Status
 from loader.names import printable
 from loader.prefetch import prefetched
@@ -42,7 +45,6 @@ from loader.seen import SeenKeys
 from loader.session import Session
 from loader.settings import Budget
 from loader.units import units
-from loader.validate import validate
 
 Progress = Callable[[int, int, int], None]  # bytes read, rows read, rows rejected since the last call
 
@@ -67,11 +69,19 @@ class Pipeline:
         self._landing = landing_folder
         self._budget = budget
         self._progress = progress
-        self._reader = BlockReader(contract, max_line_bytes=max_line_bytes, advance=lambda count: progress(count, 0, 0))
+        self._max_line_bytes = max_line_bytes
+        self._reader = BlockReader(contract, max_line_bytes=max_line_bytes, advance=self._advance)
         # Reading a file again, for the rows that were set aside, is no progress.
         self._second_reader = BlockReader(contract, max_line_bytes=max_line_bytes)
 
-    def load(self, files: Sequence[Identified]) -> Iterator[list[Item]]:
+    def loads(self, batches: Iterable[Sequence[Identified]]) -> AbstractContextManager[Iterator[Load]]:
+        """Return the loads of `batches`, whose rows are read from now on, for as long as the context lasts."""
+        return ahead.loads(batches, lambda items: self._parts(items, self._reader))
+
+    def _parts(self, items: Sequence[Item], reader: BlockReader) -> Generator[Part]:
+        return ahead.parts(reader, self._contract, self._progress, items)
+
+    def load(self, load: Load) -> Iterator[list[Item]]:
         """Load files in one transaction, or each by itself where that can't be; yield those whose fate is certain.
 
         What is left to do for it is `settle`'s.
@@ -81,20 +91,23 @@ class Pipeline:
             UsageError: the contract can't be applied.
             Abandoned: the run is being given up; so may `progress` say, which is called now and then.
         """
-        items = [begin(*identified) for identified in files]
-        shared = [item for item in items if item.problem is None]
-        alone = self._load_together(shared, self._seen) if shared else []
-        yield [item for item in items if item not in alone]
+        for item in load.items:
+            item.started = time.monotonic()
+        alone = self._load_together(load.readable, (self._seen, load.parts())) if load.readable else []
+        are_alone = set(alone)
+        yield [item for item in load.items if item not in are_alone]
         for item in alone:
-            self._load_together([item], SeenKeys())
+            self._load_together([item])
             yield [item]
 
-    def _load_together(self, items: Sequence[Item], seen: SeenKeys) -> list[Item]:
+    def _load_together(
+        self, items: Sequence[Item], first_attempt: tuple[SeenKeys, Iterator[Part]] | None = None
+    ) -> list[Item]:
         """Load items in one transaction, again where trouble passes; return those that must be loaded alone."""
-        # After an attempt that came to nothing, its keys are not known from anywhere.
-        attempts = chain([seen], iter(SeenKeys, None))
+        # After an attempt that came to nothing its parts are used up, and its keys are not known from anywhere.
+        attempts = chain([first_attempt] if first_attempt else [], ((SeenKeys(), None) for _ in count()))
         try:
-            return self._session.retrying(lambda: self._transaction(items, next(attempts)))
+            return self._session.retrying(lambda: self._transaction(items, *next(attempts)))
         except (FileProblem, AccountingError, QuarantineError) as error:
             if len(items) > 1:
                 return list(items)
@@ -112,8 +125,11 @@ class Pipeline:
             items[0].problem = FileUnavailable("internal_error", printable(f"{type(error).__name__}: {error}"))
         return []
 
-    def _transaction(self, items: Sequence[Item], seen: SeenKeys) -> list[Item]:
-        """Load items; everything is committed, or nothing is."""
+    def _transaction(self, items: Sequence[Item], seen: SeenKeys, parts: Iterator[Part] | None) -> list[Item]:
+        """Load items; everything is committed, or nothing is.
+
+        parts: the rows of `items`, where they are being read already.
+        """
         connection = self._session.connection()
         alone: list[Item] = []
         with ExitStack() as reject_files, connection.transaction():
@@ -124,7 +140,10 @@ class Pipeline:
                 item.rejects = reject_files.enter_context(rejects)
             if taken:
                 publisher = reject_files.enter_context(Publisher(BATCH_FILES))
-                alone += self._stages(connection, taken, publisher, seen)
+                if parts is None or len(taken) < len(items):
+                    reader = BlockReader(self._contract, max_line_bytes=self._max_line_bytes, advance=self._advance)
+                    parts = reject_files.enter_context(prefetched(self._parts(taken, reader), depth=1))
+                alone += self._stages(connection, taken, publisher, seen, parts)
         return alone
 
     def _claim(self, connection: psycopg.Connection, items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
@@ -144,7 +163,8 @@ class Pipeline:
                     item.outcome.error = "another loader has this content in hand"
                 case ledger.Claim.LOADED:
                     self._recognise(connection, item)
-        taken.sort(key=items.index)
+        places = {item: place for place, item in enumerate(items)}
+        taken.sort(key=places.__getitem__)
         for item, file_id in zip(taken, ledger.new_file_ids(connection, len(taken)), strict=True):
             item.file_id = file_id
         return taken, again
@@ -161,23 +181,26 @@ class Pipeline:
             item.outcome.error = f"this content was loaded before, as {known.name}"
 
     def _stages(
-        self, connection: psycopg.Connection, items: Sequence[Item], publisher: Publisher, seen: SeenKeys
+        self,
+        connection: psycopg.Connection,
+        items: Sequence[Item],
+        publisher: Publisher,
+        seen: SeenKeys,
+        parts: Iterator[Part],
     ) -> list[Item]:
         """Run the stages over claimed items, up to the ledger; return those that must be loaded alone."""
-        by_id = {item.file_id: item for item in items}
         alone: list[Item] = []
         merger = merge.Merger(connection, self._contract, expects_new=seen.expects_new)
-        with (
-            prefetched(self._valid_frames(by_id, alone, publisher), depth=1) as frames,
-            prefetched(units(frames, self._contract, seen, index_bytes=merger.index_bytes), depth=1) as sorted_units,
-        ):
+        frames = self._valid_frames(parts, items, alone, publisher)
+        with prefetched(units(frames, self._contract, seen, index_bytes=merger.index_bytes), depth=1) as sorted_units:
             for unit in sorted_units:
                 merger.merge(unit)
             merger.finish()
         seen.expects_new = merger.expects_new
         publisher.wait()
-        self._explain_set_aside(connection, by_id)
-        loaded = [item for item in items if item.problem is None and item not in alone]
+        self._explain_set_aside(connection, {item.file_id: item for item in items})
+        are_alone = set(alone)
+        loaded = [item for item in items if item.problem is None and item not in are_alone]
         self._account(merger, loaded)
         over = [item for item in loaded if self._budget.is_over(item.counts)]
         if over:
@@ -193,26 +216,24 @@ class Pipeline:
         self._publish(loaded, publisher)
         return alone
 
-    def _valid_frames(self, by_id: dict[int, Item], alone: list[Item], publisher: Publisher) -> Generator[pl.DataFrame]:
-        """Decode and validate; count the rows, keep the rejects, and yield the rest."""
-        sources = [Source(item.file, file_id) for file_id, item in by_id.items()]
-
-        def on_problem(source: Source, problem: FileProblem | TooLargeToShareError) -> None:
-            if isinstance(problem, FileProblem):
-                by_id[source.file_id].problem = problem
-            else:
-                alone.append(by_id[source.file_id])
-
-        blocks = self._reader.stream(sources[0]) if len(sources) == 1 else self._reader.share(sources, on_problem)
-        for block in paired(blocks):
-            checked = validate(block, self._contract)
-            for file_id, rows in block.frame.group_by("file_id").len().iter_rows():
-                by_id[file_id].counts.read += rows
-            for file_id, rejects in groupby(checked.rejects, key=lambda reject: reject.file_id):
-                self._reject(by_id[file_id], list(rejects))
-            self._progress(0, block.frame.height, len(checked.rejects))
-            yield checked.valid
-        publisher.begin([item.rejects for item in by_id.values() if item.rejects is not None])
+    def _valid_frames(
+        self, parts: Iterator[Part], items: Sequence[Item], alone: list[Item], publisher: Publisher
+    ) -> Iterator[pl.DataFrame]:
+        """Count the rows, keep the rejects, and yield the rest with their file's id."""
+        ids = pl.Series("file_id", [item.file_id for item in items], pl.Int64)
+        for part in parts:
+            if isinstance(part, Trouble):
+                if isinstance(part.problem, FileProblem):
+                    items[part.item].problem = part.problem
+                else:
+                    alone.append(items[part.item])
+                continue
+            for place, rows in part.read:
+                items[place].counts.read += rows
+            for place, rejects in groupby(part.rejects, key=lambda reject: reject.file_id):
+                self._reject(items[place], list(rejects))
+            yield part.valid.with_columns(ids.gather(part.valid["file_id"]))
+        publisher.begin([item.rejects for item in items if item.rejects is not None])
 
     def _explain_set_aside(self, connection: psycopg.Connection, by_id: dict[int, Item]) -> None:
         """Write the rows that Postgres refused and the conflicts to quarantine, as they stand in the file."""
@@ -228,6 +249,9 @@ class Pipeline:
             for line, raw in find_raw(self._second_reader, Source(item.file, file_id), lines()):
                 assert item.rejects is not None  # noqa: S101 # set when the item was taken
                 item.rejects.add([Reject(file_id, line, (problems.popleft(),), raw)])
+
+    def _advance(self, size: int) -> None:
+        self._progress(size, 0, 0)
 
     @staticmethod
     def _reject(item: Item, rejects: Sequence[Reject]) -> None:

@@ -17,6 +17,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import cached_property
 from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
@@ -58,8 +59,8 @@ class RejectFile:
         self._buffered = 0
         self._is_saved = False
         self._temporary: Path | None = None
-        # However often rows are replayed, their quarantine file is called after the file that they came in.
-        self.path = _own_path(folder, _PUBLISHED.sub("", source), digest, f".{file_id}{REJECTED}")
+        self._original = _PUBLISHED.sub("", source)
+        self._file_id = file_id
         self.first_error: str | None = None
         self.codes: Counter[str] = Counter()  # rows, by each of their codes
 
@@ -76,6 +77,11 @@ class RejectFile:
                 self._file.close()
         if self._temporary is not None:
             self._temporary.unlink(missing_ok=True)
+
+    @cached_property
+    def path(self) -> Path:
+        """Where it will stand; however often rows are replayed, it is called after the file that they came in."""
+        return _own_path(self._folder, self._original, self._digest, f".{self._file_id}{REJECTED}")
 
     @property
     def is_empty(self) -> bool:

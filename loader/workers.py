@@ -119,11 +119,12 @@ class Workers:
                     progress=self._progress,
                     seen=self._seen,
                 )
-                for files in self._identification.batches():
-                    if self._stopped.is_set():
-                        break
-                    for items in pipeline.load(files):
-                        settler.add(items)
+                with pipeline.loads(self._identification.batches()) as loads:
+                    for load in loads:
+                        if self._stopped.is_set():
+                            break
+                        for items in pipeline.load(load):
+                            settler.add(items)
             self._done.put(None)
         except BaseException as error:  # noqa: BLE001 # raised again by whoever asked for the outcomes
             self._done.put(error)

@@ -1,0 +1,150 @@
+"""Loads are read ahead, part by part; what becomes of one is no matter to the next."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from loader import ahead
+from loader.ahead import Checked, Part, Trouble
+from loader.errors import Abandoned, FileUnavailable
+from loader.identify import Identified
+from loader.item import Item
+from loader.landing import Compression, Format, LandingFile
+
+GONE = FileUnavailable("file_vanished", "gone")
+
+
+def batch(*names: str) -> list[Identified]:
+    """Return files of one load; those whose name starts with `-` could not be identified."""
+    return [
+        Identified(
+            LandingFile(Path(name), Format.NDJSON, Compression.NONE, 1, 0, (0, 0)),
+            name.encode(),
+            GONE if name.startswith("-") else None,
+        )
+        for name in names
+    ]
+
+
+def part(place: int, rows: int) -> Checked:
+    return Checked([(place, rows)], pl.DataFrame(), [])
+
+
+def counted(items: Sequence[Item]) -> Generator[Part]:
+    """Give for each item a part, with as many rows as its name has letters."""
+    for place, item in enumerate(items):
+        yield part(place, len(item.outcome.name))
+
+
+def names(load: ahead.Load) -> list[str]:
+    return [item.outcome.name for item in load.items]
+
+
+def test_each_load_comes_with_its_own_parts() -> None:
+    with ahead.loads([batch("a", "bb"), batch("ccc"), batch("-", "dddd")], counted) as loads:
+        found = [(names(load), [rows.read for rows in load.parts() if isinstance(rows, Checked)]) for load in loads]
+    assert found == [(["a", "bb"], [[(0, 1)], [(1, 2)]]), (["ccc"], [[(0, 3)]]), (["-", "dddd"], [[(0, 4)]])]
+
+
+def test_the_next_load_is_begun_before_this_one_is_over() -> None:
+    begun: dict[str, threading.Event] = {"a": threading.Event(), "b": threading.Event()}
+
+    def noting(items: Sequence[Item]) -> Generator[Part]:
+        begun[items[0].outcome.name].set()
+        yield part(0, 1)
+
+    with ahead.loads([batch("a"), batch("b")], noting) as loads:
+        assert len(list(next(loads).parts())) == 1
+        assert begun["b"].wait(10)
+
+
+@pytest.mark.parametrize("taken", [0, 1, 3])
+def test_parts_that_nobody_takes_do_not_get_into_the_next_load(taken: int) -> None:
+    def many(items: Sequence[Item]) -> Generator[Part]:
+        for number in range(5):
+            yield part(number, len(items[0].outcome.name))
+
+    with ahead.loads([batch("a"), batch("bb")], many) as loads:
+        parts = next(loads).parts()
+        for _ in range(taken):
+            next(parts)
+        assert [found.read for found in next(loads).parts() if isinstance(found, Checked)] == [
+            [(number, 2)] for number in range(5)
+        ]
+
+
+def test_a_load_that_is_given_up_is_not_read_to_its_end() -> None:
+    given: list[int] = []
+
+    def endless(_: Sequence[Item]) -> Generator[Part]:
+        while True:
+            given.append(len(given))
+            yield part(0, 1)
+
+    with ahead.loads([batch("a"), batch("b")], endless) as loads:
+        next(next(loads).parts())
+        assert names(next(loads)) == ["b"]
+    assert len(given) < 10
+
+
+@pytest.mark.parametrize("error", [GONE, ValueError("x"), pl.exceptions.PanicException("x")])
+def test_what_ends_the_reading_of_a_load_is_raised_by_that_load_alone(error: BaseException) -> None:
+    def failing(items: Sequence[Item]) -> Generator[Part]:
+        yield part(0, 1)
+        if items[0].outcome.name == "bad":
+            raise error
+        yield part(0, 2)
+
+    with ahead.loads([batch("bad"), batch("good")], failing) as loads:
+        parts = next(loads).parts()
+        next(parts)
+        with pytest.raises(type(error)):
+            next(parts)
+        assert len(list(next(loads).parts())) == 2
+
+
+def test_an_item_with_trouble_does_not_end_its_load() -> None:
+    def troubled(_: Sequence[Item]) -> Generator[Part]:
+        yield Trouble(0, GONE)
+        yield part(1, 1)
+
+    with ahead.loads([batch("a", "b")], troubled) as loads:
+        trouble, rows = next(loads).parts()
+    assert trouble == Trouble(0, GONE)
+    assert isinstance(rows, Checked)
+    assert rows.read == [(1, 1)]
+
+
+def test_a_run_that_is_given_up_ends_all_loads() -> None:
+    def given_up(_: Sequence[Item]) -> Generator[Part]:
+        yield part(0, 1)
+        raise Abandoned("given up")
+
+    with ahead.loads([batch("a"), batch("b")], given_up) as loads:
+        parts = next(loads).parts()
+        next(parts)
+        with pytest.raises(Abandoned):
+            next(parts)
+
+
+def test_leaving_early_closes_what_is_being_read() -> None:
+    closed = threading.Event()
+
+    def reading(_: Sequence[Item]) -> Generator[Part]:
+        try:
+            while True:
+                yield part(0, 1)
+        finally:
+            closed.set()
+
+    def batches() -> Iterator[list[Identified]]:
+        yield batch("a")
+
+    with ahead.loads(batches(), reading) as loads:
+        next(next(loads).parts())
+    assert closed.wait(10)
