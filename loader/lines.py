@@ -32,8 +32,10 @@ def chunks(stream: Reader, *, size: int, max_line_bytes: int) -> Iterator[Chunk]
     while block:
         end = block.rfind(b"\n") + 1
         if end:
-            yield Chunk(b"".join((rest, memoryview(block)[:end])), 0)
-            rest = block[end:]
+            chunk, rest = Chunk(b"".join((rest, memoryview(block)[:end])), 0), block[end:]
+            block = b""  # It is as large as the chunk, and would wait with it until the next one is asked for.
+            yield chunk
+            del chunk
         else:
             rest += block
         if len(rest) > max_line_bytes:

@@ -87,10 +87,12 @@ class Decoder:
         frame, problems = _together(parts)
         indexes = frame["index"]
 
+        over_limit = rows.over_limit  # and not the text that `rows` holds, too
+
         def raws(rows_of_block: Sequence[int]) -> list[Raw]:
             lines = indexes[rows_of_block].to_numpy()
             return [
-                self._raw(line, rows.over_limit.get(index, len(line)))
+                self._raw(line, over_limit.get(index, len(line)))
                 for index, line in zip(lines.tolist(), text.lines(lines), strict=True)
             ]
 

@@ -19,7 +19,7 @@ from pyarrow import ipc
 from loader.contract import KEY
 
 _RANGES = 16
-_MAX_POPPED_BYTES = 32 << 20
+_MAX_POPPED_BYTES = 24 << 20
 _NUMBER = "loader: range"  # no field of a contract can have this name
 _COMPRESSED = ipc.IpcWriteOptions(compression="lz4")
 
