@@ -175,9 +175,8 @@ class _Watched:
 
 def _pieces(chunk: Chunk) -> Iterator[tuple[Chunk, int]]:
     """Cut a chunk of very short lines into pieces of a block's rows; count the newlines of each."""
-    newlines = int(
-        np.count_nonzero(np.frombuffer(chunk.data, np.uint8) == ord("\n"))
-    )  # four times as fast as bytes.count
+    # bytes.count takes four times as long.
+    newlines = int(np.count_nonzero(np.frombuffer(chunk.data, np.uint8) == ord("\n")))
     if chunk.over_limit or newlines <= _MAX_ROWS:
         yield chunk, newlines
         return

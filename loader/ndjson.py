@@ -107,7 +107,7 @@ class Decoder:
             return [], np.arange(len(text))
         parts: list[_Part] = []
         is_left = np.ones(len(text), np.bool_)
-        may_be_alike = text.are_utf8.copy()
+        may_be_alike = text.are_utf8()
         may_be_alike[[*over_limit]] = False
         tried: set[Layout] = set()
         while np.count_nonzero(is_left) >= _FEW:

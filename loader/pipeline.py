@@ -70,15 +70,16 @@ class Pipeline:
         self._budget = budget
         self._progress = progress
         self._max_line_bytes = max_line_bytes
-        self._reader = BlockReader(contract, max_line_bytes=max_line_bytes, advance=self._advance)
         # Reading a file again, for the rows that were set aside, is no progress.
         self._second_reader = BlockReader(contract, max_line_bytes=max_line_bytes)
 
     def loads(self, batches: Iterable[Sequence[Identified]]) -> AbstractContextManager[Iterator[Load]]:
         """Return the loads of `batches`, whose rows are read from now on, for as long as the context lasts."""
-        return ahead.loads(batches, lambda items: self._parts(items, self._reader))
+        return ahead.loads(batches, self._parts)
 
-    def _parts(self, items: Sequence[Item], reader: BlockReader) -> Generator[Part]:
+    def _parts(self, items: Sequence[Item]) -> Generator[Part]:
+        # A reader for each time: one load may be read again while the next is begun.
+        reader = BlockReader(self._contract, max_line_bytes=self._max_line_bytes, advance=self._advance)
         return ahead.parts(reader, self._contract, self._progress, items)
 
     def load(self, load: Load) -> Iterator[list[Item]]:
@@ -141,8 +142,7 @@ class Pipeline:
             if taken:
                 publisher = reject_files.enter_context(Publisher(BATCH_FILES))
                 if parts is None or len(taken) < len(items):
-                    reader = BlockReader(self._contract, max_line_bytes=self._max_line_bytes, advance=self._advance)
-                    parts = reject_files.enter_context(prefetched(self._parts(taken, reader), depth=1))
+                    parts = reject_files.enter_context(prefetched(self._parts(taken), depth=1))
                 alone += self._stages(connection, taken, publisher, seen, parts)
         return alone
 
@@ -152,7 +152,7 @@ class Pipeline:
         again = [item for item in items if first[item.digest] is not item]
         claims = ledger.claim(connection, list(first))
         taken = []
-        for item in first.values():
+        for item in [item for item in items if first[item.digest] is item]:
             item.outcome.counts, item.problem = Counts(), None  # An earlier attempt may have left some.
             match claims[item.digest]:
                 case ledger.Claim.TAKEN:
@@ -163,8 +163,6 @@ class Pipeline:
                     item.outcome.error = "another loader has this content in hand"
                 case ledger.Claim.LOADED:
                     self._recognise(connection, item)
-        places = {item: place for place, item in enumerate(items)}
-        taken.sort(key=places.__getitem__)
         for item, file_id in zip(taken, ledger.new_file_ids(connection, len(taken)), strict=True):
             item.file_id = file_id
         return taken, again

@@ -8,6 +8,7 @@ its unit's keys are looked up.
 from __future__ import annotations
 
 import threading
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,7 @@ class SeenKeys:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._recent, self._older = _Generation(), _Generation()
-        # So far, whatever turned out to be stored was met here before.
+        # Whether all that turned out to be stored so far had been met here before.
         self.expects_new = False
 
     def add(self, keys: pl.Series) -> pl.Series:
@@ -49,10 +50,15 @@ class _Generation:
     """So many keys, as bits."""
 
     def __init__(self) -> None:
-        self._words: _Words = np.zeros(1 << _WORDS_POWER, np.uint64)
         self.keys = 0
 
+    @cached_property
+    def _words(self) -> _Words:
+        return np.zeros(1 << _WORDS_POWER, np.uint64)
+
     def has(self, places: npt.NDArray[np.int64], bits: _Words) -> npt.NDArray[np.bool_]:
+        if not self.keys:  # Its 8 MB are not made before there is a key: few runs need a second generation.
+            return np.zeros(len(places), np.bool_)
         found: npt.NDArray[np.bool_] = self._words[places] & bits == bits
         return found
 

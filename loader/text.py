@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -55,9 +54,8 @@ class Text:
         spans = zip(self.starts[indexes].tolist(), self.ends[indexes].tolist(), strict=True)
         return [self._data[start:end] for start, end in spans]
 
-    @cached_property
     def are_utf8(self) -> Mask:
-        """Whether each line is UTF-8."""
+        """Say of each line whether it is UTF-8."""
         buffer = pa.py_buffer(self._data)
         whole = np.array([0, len(self._data)], np.int64)
         try:
@@ -65,7 +63,7 @@ class Text:
         except pa.ArrowInvalid:  # Some line is not; Arrow doesn't say which.
             bounds = pa.py_buffer(np.append(self.starts, self.ends[-1:] + 1))
             lines = pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(self), [None, bounds, buffer])
-            return utf8(pl.Series(lines)).is_not_null().to_numpy()
+            return utf8(pl.Series(lines)).is_not_null().to_numpy(writable=True)
         return np.ones(len(self), np.bool_)
 
     def has(self, places: Places, mark: bytes) -> Mask:
@@ -155,7 +153,6 @@ def _plain_bytes(words: _Words) -> Places:
         differing = words ^ repeated
         special |= (differing - _ONES) & ~differing
     special &= _HIGHEST_BITS
-    below = (special & (~special + np.uint64(1))) - np.uint64(
-        1
-    )  # the bits below the lowest one; all, where none is set
+    # The bits below the lowest one that is set; all 64 of them where none is.
+    below = (special & (~special + np.uint64(1))) - np.uint64(1)
     return (np.bitwise_count(below) >> 3).astype(np.int64)

@@ -32,7 +32,7 @@ def test_lines_come_out_as_they_went_in(lines: list[bytes]) -> None:
 
 @given(LINES)
 def test_each_line_is_utf8_or_not(lines: list[bytes]) -> None:
-    assert text_of(lines).are_utf8.tolist() == [line.decode(errors="ignore").encode() == line for line in lines]
+    assert text_of(lines).are_utf8().tolist() == [line.decode(errors="ignore").encode() == line for line in lines]
 
 
 @given(LINES, st.sampled_from([b"a", b"a mark", b"012345678901234567890123456789", b"\xc3\xa9a mark\t", b"0123456789"]))
