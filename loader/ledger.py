@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from psycopg.types.json import Jsonb
+from psycopg.types.json import Json
 
 from loader import __version__, resources
 from loader.database import Connection
@@ -85,31 +85,32 @@ def new_file_ids(connection: Connection, count: int) -> list[int]:
 def record(connection: Connection, entries: Sequence[Entry]) -> None:
     """Write entries; an entry for a content that is loaded already changes nothing."""
     host = socket.gethostname()
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            resources.sql("record_file"),
-            [
-                {
-                    "file_id": entry.file_id,
-                    "sha256": entry.sha256,
-                    "name": entry.name,
-                    "size_bytes": entry.size,
-                    "status": entry.status.value,
-                    "contract_version": entry.contract_version,
-                    "loader_version": __version__,
-                    "host": host,
-                    "read": entry.counts.read,
-                    "inserted": entry.counts.inserted,
-                    "duplicates": entry.counts.duplicates,
-                    "conflicts": entry.counts.conflicts,
-                    "rejected": entry.counts.rejected,
-                    "error_code": entry.error_code,
-                    "first_error": entry.first_error,
-                    "quarantine": entry.quarantine,
-                    "reject_codes": Jsonb(dict(entry.reject_codes)),
-                    "replay_of": entry.replay_of,
-                    "seconds": entry.seconds,
-                }
-                for entry in entries
-            ],
-        )
+    files = [
+        {
+            "file_id": entry.file_id,
+            "sha256": _hex(entry.sha256),
+            "name": entry.name,
+            "size_bytes": entry.size,
+            "status": entry.status.value,
+            "contract_version": entry.contract_version,
+            "loader_version": __version__,
+            "host": host,
+            "rows_read": entry.counts.read,
+            "rows_inserted": entry.counts.inserted,
+            "rows_duplicate": entry.counts.duplicates,
+            "rows_conflict": entry.counts.conflicts,
+            "rows_rejected": entry.counts.rejected,
+            "error_code": entry.error_code,
+            "first_error": entry.first_error,
+            "quarantine": entry.quarantine,
+            "reject_codes": dict(entry.reject_codes),
+            "replay_of": _hex(entry.replay_of) if entry.replay_of else None,
+            "seconds": entry.seconds,
+        }
+        for entry in entries
+    ]
+    connection.execute(resources.sql("record_files"), {"files": Json(files)})
+
+
+def _hex(content: bytes) -> str:
+    return f"\\x{content.hex()}"
