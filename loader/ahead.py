@@ -114,9 +114,14 @@ def _messages(
 
 
 def parts(
-    reader: BlockReader, contract: Contract, progress: Callable[[int, int, int], None], items: Sequence[Item]
+    reader: BlockReader,
+    contract: Contract,
+    progress: Callable[[int, int, int], None],
+    items: Sequence[Item],
+    *,
+    is_awaited: bool,
 ) -> Generator[Part]:
-    """Decode and validate the rows of `items`.
+    """Decode and validate the rows of `items`; the first of them in a smaller part where they are awaited.
 
     Raises:
         FileProblem: the only item can't be read.
@@ -129,7 +134,7 @@ def parts(
         troubles.append(Trouble(source.file_id, problem))
 
     blocks = reader.stream(sources[0]) if len(sources) == 1 else reader.share(sources, on_problem)
-    for block in paired(blocks):
+    for block in paired(blocks, is_awaited=is_awaited):
         checked = validate(block, contract)
         progress(0, block.frame.height, len(checked.rejects))
         yield Checked(block.frame.group_by("file_id").len().rows(), checked.valid, checked.rejects)

@@ -189,11 +189,11 @@ def _pieces(chunk: Chunk) -> Iterator[tuple[Chunk, int]]:
         yield Chunk(end, 0), 0
 
 
-def paired(blocks: Iterable[Block]) -> Iterator[Block]:
-    """Put two blocks each together, but for the first one, for which Postgres waits: a Pandera call costs 20 ms."""
+def paired(blocks: Iterable[Block], *, is_awaited: bool) -> Iterator[Block]:
+    """Put two blocks each together, since a Pandera call costs 20 ms; not the first one where Postgres waits for it."""
     held: Block | None = None
     for number, block in enumerate(blocks):
-        if number == 0:
+        if number == 0 and is_awaited:
             yield block
         elif held is None:
             held = block

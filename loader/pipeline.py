@@ -66,6 +66,7 @@ class Pipeline:
         self._session = session
         self._contract = contract
         self._seen = seen
+        self._has_begun = False
         self._landing = landing_folder
         self._budget = budget
         self._progress = progress
@@ -80,7 +81,8 @@ class Pipeline:
     def _parts(self, items: Sequence[Item]) -> Generator[Part]:
         # A reader for each time: one load may be read again while the next is begun.
         reader = BlockReader(self._contract, max_line_bytes=self._max_line_bytes, advance=self._advance)
-        return ahead.parts(reader, self._contract, self._progress, items)
+        is_first, self._has_begun = not self._has_begun, True  # The first rows of later loads are read beside one.
+        return ahead.parts(reader, self._contract, self._progress, items, is_awaited=is_first)
 
     def load(self, load: Load) -> Iterator[list[Item]]:
         """Load files in one transaction, or each by itself where that can't be; yield those whose fate is certain.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -15,6 +16,7 @@ from loader.errors import Abandoned, FileUnavailable
 from loader.identify import Identified
 from loader.item import Item
 from loader.landing import Compression, Format, LandingFile
+from tests.support import Load, event, write_ndjson
 
 GONE = FileUnavailable("file_vanished", "gone")
 
@@ -148,3 +150,30 @@ def test_leaving_early_closes_what_is_being_read() -> None:
     with ahead.loads(batches(), reading) as loads:
         next(next(loads).parts())
     assert closed.wait(10)
+
+
+def test_rows_that_postgres_waits_for_come_in_the_smallest_part(
+    load: Load, landing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is so of a run's first rows; those of the loads after it are read while Postgres has others to deal with."""
+    monkeypatch.setattr("loader.decode.BLOCK_BYTES", 8192)
+    monkeypatch.setattr("loader.run.BATCH_FILES", 1)
+    parts: list[list[int]] = []
+    really = ahead.parts
+
+    def noting(*arguments: Any, **named: Any) -> Generator[Part]:
+        parts.append([])
+        for found in really(*arguments, **named):
+            assert isinstance(found, Checked)
+            parts[-1].append(found.valid.height)
+            yield found
+
+    monkeypatch.setattr(ahead, "parts", noting)
+    for name in "abc":
+        write_ndjson(landing / f"{name}.ndjson", *(event() for _ in range(200)))
+    _, report = load("--jobs", "1")
+    assert report["inserted"] == sum(map(sum, parts)) == 600
+    first, *later = parts
+    assert len(later) == 2
+    assert first[0] < first[1]
+    assert all(rows[0] > 1.5 * first[0] for rows in later)
