@@ -6,7 +6,7 @@ Wire forms: PostgreSQL manual, COPY, "Binary Format"; `uuid` is its 16 bytes, `j
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 import pgpq.encoders
@@ -19,6 +19,7 @@ from loader.contract import PROVENANCE, Contract, Kind
 
 _PIECE_ROWS = 8192
 _FIRST_ROWS = 1024  # Postgres waits for the first piece
+_BEGINNING = 3  # pieces: the header, so many rows, and those of a larger one
 
 
 def encode(frame: pl.DataFrame, contract: Contract, where: pl.Series | None = None) -> Generator[bytes]:
@@ -39,6 +40,18 @@ def encode(frame: pl.DataFrame, contract: Contract, where: pl.Series | None = No
         for batch in table.combine_chunks().to_batches():
             yield encoder.write_batch(batch)
     yield encoder.finish()
+
+
+def begun(frame: pl.DataFrame, contract: Contract, where: pl.Series) -> Generator[bytes]:
+    """Return what `encode` does, the first pieces of it made already."""
+    pieces = encode(frame, contract, where)
+    beginning = list(islice(pieces, _BEGINNING))
+
+    def resumed() -> Generator[bytes]:
+        yield from beginning
+        yield from pieces
+
+    return resumed()
 
 
 def _encoders(schema: pa.Schema, kinds: Mapping[str, Kind]) -> dict[str, Any]:

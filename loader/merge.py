@@ -9,7 +9,7 @@ Keys are looked up first, except where the run has met nothing yet that was stor
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import NamedTuple
 
 import polars as pl
@@ -19,6 +19,7 @@ from psycopg import errors, sql
 from loader import resources, staging
 from loader.contract import KEY, PROVENANCE, Contract
 from loader.database import Connection, UuidArray, compose, identifiers, is_about_a_row
+from loader.encode import begun
 from loader.errors import AccountingError
 from loader.model import Counts, Problem
 from loader.units import AGAIN, in_merge_order
@@ -29,6 +30,7 @@ _FEW = 100
 _MOST_PUT_OFF = 8192
 _MOST_UNITS_PUT_OFF = 8
 _EMPTY_INDEX_BYTES = 8192  # the first page of a B-tree holds no keys
+Encoded = Generator[bytes]  # rows in COPY's format
 _Found = tuple[int, int, int]  # file_id, rows that are duplicates, rows that are conflicts
 
 
@@ -78,8 +80,20 @@ class Merger:
         row = self._connection.execute(resources.sql("key_size")).fetchone()
         return row[0] if row else 0
 
-    def merge(self, unit: pl.DataFrame) -> None:
+    def encoded_ahead(self, units: Iterable[pl.DataFrame]) -> Generator[tuple[pl.DataFrame, Encoded | None]]:
+        """Yield units, and the beginning of what will be copied of each, most likely: those rows that are not AGAIN.
+
+        It is for another thread, so that Postgres, done with one unit, need not wait for the next.
+        """
+        for unit in units:
+            is_new = ~unit[AGAIN]
+            is_worth_it = self._expects_new and unit.height >= _FEW and is_new.any()
+            yield unit, begun(unit, self._contract, is_new) if is_worth_it else None
+
+    def merge(self, unit: pl.DataFrame, new_rows: Encoded | None = None) -> None:
         """Merge all rows of `unit` (`units.in_merge_order`).
+
+        new_rows: those that are not AGAIN, where they have been encoded ahead.
 
         Raises:
             AccountingError: rows were neither inserted nor found in `events`.
@@ -87,7 +101,7 @@ class Merger:
         """
         if self._expects_known and self._is_known(unit):
             return
-        rest = self._copy_new(unit) if unit.height >= _FEW and self._can_copy() else unit
+        rest = self._copy_new(unit, new_rows) if unit.height >= _FEW and self._can_copy() else unit
         self._expects_known = rest.height == unit.height >= _FEW
         if rest.is_empty():
             return
@@ -151,11 +165,11 @@ class Merger:
             self._may_copy = row is not None and row[0]
         return self._may_copy
 
-    def _copy_new(self, unit: pl.DataFrame) -> pl.DataFrame:
+    def _copy_new(self, unit: pl.DataFrame, new_rows: Encoded | None) -> pl.DataFrame:
         """Copy the rows with new keys straight into `events`; return the others, or all where Postgres refuses."""
         if self._expects_new:
             try:
-                return self._copy(unit, ~unit[AGAIN])
+                return self._copy(unit, ~unit[AGAIN], new_rows)
             except errors.UniqueViolation:
                 self._expects_new, self._may_expect_new = False, False
         is_known = self._look_up(unit[KEY])
@@ -172,7 +186,7 @@ class Merger:
         places = pl.Series(found[0] if found else [], dtype=pl.Int64)
         return pl.int_range(len(keys), eager=True).is_in(places.implode())
 
-    def _copy(self, unit: pl.DataFrame, is_new: pl.Series) -> pl.DataFrame:
+    def _copy(self, unit: pl.DataFrame, is_new: pl.Series, encoded: Encoded | None = None) -> pl.DataFrame:
         """Copy the rows that are said to be new; return the others, or all where Postgres refuses a row's content.
 
         Raises:
@@ -182,7 +196,7 @@ class Merger:
         if new:
             try:
                 with self._connection.transaction():
-                    copied = staging.copy_into_events(self._connection, unit, self._contract, is_new)
+                    copied = staging.copy_into_events(self._connection, unit, self._contract, is_new, encoded)
             except psycopg.Error as error:
                 if isinstance(error, errors.UniqueViolation) or not is_about_a_row(error):
                     raise

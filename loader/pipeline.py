@@ -192,9 +192,10 @@ class Pipeline:
         alone: list[Item] = []
         merger = merge.Merger(connection, self._contract, expects_new=seen.expects_new)
         frames = self._valid_frames(parts, items, alone, publisher)
-        with prefetched(units(frames, self._contract, seen, index_bytes=merger.index_bytes), depth=1) as sorted_units:
-            for unit in sorted_units:
-                merger.merge(unit)
+        sorted_units = units(frames, self._contract, seen, index_bytes=merger.index_bytes)
+        with prefetched(merger.encoded_ahead(sorted_units), depth=1) as ready:
+            for unit, new_rows in ready:
+                merger.merge(unit, new_rows)
             merger.finish()
         seen.expects_new = merger.expects_new
         publisher.wait()

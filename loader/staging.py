@@ -36,13 +36,21 @@ def clear(connection: Connection) -> None:
     connection.execute(resources.sql("clear_staging"))
 
 
-def copy_into_events(connection: Connection, rows: pl.DataFrame, contract: Contract, where: pl.Series) -> int:
+def copy_into_events(
+    connection: Connection,
+    rows: pl.DataFrame,
+    contract: Contract,
+    where: pl.Series,
+    encoded: Generator[bytes] | None = None,
+) -> int:
     """COPY those rows (`in_merge_order`) that `where` has straight into `events`; return how many Postgres stored.
+
+    encoded: these rows, where they have been encoded ahead.
 
     Raises:
         psycopg.Error: the database refuses; one row that it refuses is enough.
     """
-    return _copy(connection, "copy_events", encode(rows, contract, where), contract)
+    return _copy(connection, "copy_events", encoded or encode(rows, contract, where), contract)
 
 
 def stage(connection: Connection, rows: pl.DataFrame, contract: Contract) -> list[Refused]:

@@ -57,7 +57,7 @@ def _noted(monkeypatch: pytest.MonkeyPatch, name: str) -> list[int]:
     original = getattr(staging, name)
 
     def noting(connection: Any, frame: Any, contract: Any, *where: Any) -> Any:
-        rows.append(frame.filter(*where).height if where else frame.height)
+        rows.append(frame.filter(where[0]).height if where else frame.height)
         return original(connection, frame, contract, *where)
 
     monkeypatch.setattr(staging, name, noting)
