@@ -124,6 +124,7 @@ class DocumentDecoder:
         if chunk.count(end + b"{") != len(lines) - 1 or any(len(line) > self._max_line_bytes for line in lines):
             return None
         try:
+            self._check_ignored(chunk)
             structs: list[Any] = self._decoder.decode_lines(chunk)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
@@ -144,10 +145,16 @@ class DocumentDecoder:
             if not line.strip(b" \t\r"):
                 continue  # A blank line is no row, but it has a number.
             try:
+                self._check_ignored(line)
                 struct = self._decoder.decode(line)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 struct, decoded.problems[len(decoded.structs)] = self._diagnose(line)
             decoded.extend(index, [struct], [line])
+
+    def _check_ignored(self, text: bytes) -> None:
+        """Raise UnicodeDecodeError where what the contract has no field for, which msgspec skips, is not UTF-8."""
+        if self._contract.ignore_unknown:
+            text.decode()
 
     def _diagnose(self, line: bytes) -> tuple[Any, list[Problem]]:
         """Find everything that is wrong with the shape of `line`, and keep the fields that are right."""

@@ -58,7 +58,8 @@ def _may_repeat(line: bytes, documents: Sequence[bytes | None], contract: Contra
     """Say whether a key could stand twice in `line`, by counting keys outside of the nested documents."""
     rest = line
     for document in documents:
-        rest = rest.replace(document or b"", b"", 1)
+        if document is not None and document.startswith((b"{", b"[")):  # Of a scalar the like may stand inside a key.
+            rest = rest.replace(document, b"", 1)
     if b"\\" in rest or contract.ignore_unknown:
         return True
     return any(rest.count(b'"%b"' % name.encode()) > 1 for name in contract.columns)

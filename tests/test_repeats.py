@@ -182,3 +182,34 @@ def test_any_line_that_is_an_object_can_be_searched(terms: Contract, row: bytes,
 def test_a_line_that_is_nested_too_deep_to_be_searched_says_so(terms: Contract) -> None:
     row = b'{"j":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     assert repeats.in_line(row, terms) == [Problem("too_deep", None, "is nested deeper than 500 levels")]
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('"t0":"x","j":0,"t0":"y"', "t0"),
+        ('"t0":"a","n":1,"j":",","n":2', "n"),
+        ('"t0":"a","t0":"b","j":":"', "t0"),
+    ],
+    ids=["in a key", "between members", "behind a key"],
+)
+def test_a_scalar_document_hides_no_key_where_the_like_stands(tmp_path: Path, text: str, key: str) -> None:
+    (tmp_path / "events.py").write_text(CONTRACT.format(unknown="reject").replace("    t: ", "    t0: "))
+    terms = contract.load(tmp_path)
+    without_digits = "abcdefab-abcd-abcd-abcd-abcdefabcdef"
+    assert repeated(terms, f'{{{text},"event_id":"{without_digits}"}}'.encode()) == [[key]]
+
+
+def test_what_the_contract_ignores_has_to_be_utf8_too(lenient: Contract) -> None:
+    bad = [
+        line('"x":"?"').replace(b"?", b"\xff"),
+        line('"?":1').replace(b"?", b"\xff"),
+        line('"x":{"?":1}').replace(b"?", b"\xc3"),
+    ]
+    good = line('"x":"é"')
+    decoder = ndjson.Decoder(lenient, max_line_bytes=1 << 20)
+    for rows in ([good, one, good] for one in bad):
+        pooled = ndjson.Rows()
+        decoder.add(pooled, b"\n".join(rows), file_id=1, first_line=1)
+        problems = decoder.block(pooled).problems
+        assert {row: [problem.code for problem in found] for row, found in problems.items()} == {1: ["invalid_utf8"]}
