@@ -25,6 +25,8 @@ from loader.text import Places, Text
 _FEW = 64
 # Producers whose lines are mixed; where there are more, those seen last are remembered.
 _MAX_LAYOUTS = 8
+# Each layout is tried on all lines that are left: those of a producer without any order are decoded one by one.
+_MAX_TRIED = 2 * _MAX_LAYOUTS
 _SAMPLES = 4
 
 
@@ -110,7 +112,7 @@ class Decoder:
         may_be_alike = text.are_utf8()
         may_be_alike[[*over_limit]] = False
         tried: set[Layout] = set()
-        while np.count_nonzero(is_left) >= _FEW:
+        while np.count_nonzero(is_left) >= _FEW and len(tried) < _MAX_TRIED:
             lines = np.flatnonzero(is_left & may_be_alike)
             known = (layout for layout in self._layouts if layout not in tried)
             layout = next(known, None) or self._learn(text.lines(lines[:_SAMPLES]), tried)

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loader import contract, ndjson
+from loader.contract import Contract
 from loader.layout import Layout, learn
 from loader.model import Validated
 from loader.text import Text
@@ -191,3 +192,16 @@ def test_lines_of_mixed_producers_damaged_at_random_get_the_verdicts_that_they_g
             text = text[:place] + data.draw(st.sampled_from(PARTS)) + text[place + cut :]
         lines += text.encode().split(b"\n")
     assert_same_outcome(lines)
+
+
+def test_a_producer_without_any_order_is_not_learned_line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    learned: list[Layout | None] = []
+
+    def noting(line: str, contract: Contract) -> Layout | None:
+        learned.append(learn(line, contract))
+        return learned[-1]
+
+    monkeypatch.setattr(ndjson, "learn", noting)
+    lines = [SPELLINGS["compact"] + b" " * number for number in range(300)]
+    assert not checked(lines, few=2).rejects
+    assert len(set(learned)) <= ndjson._MAX_TRIED
