@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
 import sys
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -209,10 +211,17 @@ class Bench:
         return measure(self._server, command, accepted=(0, 3))
 
     def _landing(self, data: DataSet) -> Path:
-        """Return a landing folder with copies of the raw files."""
-        folder = self._scratch / "landing"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        """Return a landing folder with copies of the raw files.
+
+        Those of earlier runs are emptied, not deleted: ext4 without a journal is slow to make files for minutes after
+        many were.
+        """
+        landings = self._scratch / "landing"
+        landings.mkdir(parents=True, exist_ok=True)
+        for path in landings.rglob("*"):
+            if path.is_file() and path.stat().st_size:
+                os.truncate(path, 0)
+        folder = Path(tempfile.mkdtemp(dir=landings))
         for path in self._store.raw(data):
             shutil.copyfile(path, folder / path.name)
         return folder
