@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from itertools import chain, count, groupby
+from itertools import chain, count, groupby, repeat
 from pathlib import Path
 
 import polars as pl
@@ -66,7 +66,6 @@ class Pipeline:
         self._session = session
         self._contract = contract
         self._seen = seen
-        self._has_begun = False
         self._landing = landing_folder
         self._budget = budget
         self._progress = progress
@@ -76,13 +75,13 @@ class Pipeline:
 
     def loads(self, batches: Iterable[Sequence[Identified]]) -> AbstractContextManager[Iterator[Load]]:
         """Return the loads of `batches`, whose rows are read from now on, for as long as the context lasts."""
-        return ahead.loads(batches, self._parts)
+        are_awaited = chain([True], repeat(False))  # The rows of each later load are read beside the one before.
+        return ahead.loads(batches, lambda items: self._parts(items, is_awaited=next(are_awaited)))
 
-    def _parts(self, items: Sequence[Item]) -> Generator[Part]:
+    def _parts(self, items: Sequence[Item], *, is_awaited: bool) -> Generator[Part]:
         # A reader for each time: one load may be read again while the next is begun.
         reader = BlockReader(self._contract, max_line_bytes=self._max_line_bytes, advance=self._advance)
-        is_first, self._has_begun = not self._has_begun, True  # The first rows of later loads are read beside one.
-        return ahead.parts(reader, self._contract, self._progress, items, is_awaited=is_first)
+        return ahead.parts(reader, self._contract, self._progress, items, is_awaited=is_awaited)
 
     def load(self, load: Load) -> Iterator[list[Item]]:
         """Load files in one transaction, or each by itself where that can't be; yield those whose fate is certain.
@@ -144,7 +143,7 @@ class Pipeline:
             if taken:
                 publisher = reject_files.enter_context(Publisher(BATCH_FILES))
                 if parts is None or len(taken) < len(items):
-                    parts = reject_files.enter_context(prefetched(self._parts(taken), depth=1))
+                    parts = reject_files.enter_context(prefetched(self._parts(taken, is_awaited=True), depth=1))
                 alone += self._stages(connection, taken, publisher, seen, parts)
         return alone
 
