@@ -87,8 +87,8 @@ class Merger:
         """
         for unit in units:
             is_new = ~unit[AGAIN]
-            is_worth_it = self._expects_new and unit.height >= _FEW and is_new.any()
-            yield unit, begun(unit, self._contract, is_new) if is_worth_it else None
+            may_copy = self._expects_new and self._may_copy is not False and unit.height >= _FEW
+            yield unit, begun(unit, self._contract, is_new) if may_copy and is_new.any() else None
 
     def merge(self, unit: pl.DataFrame, new_rows: Encoded | None = None) -> None:
         """Merge all rows of `unit` (`units.in_merge_order`).
