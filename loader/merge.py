@@ -101,6 +101,8 @@ class Merger:
         """
         if self._expects_known and self._is_known(unit):
             return
+        if self._overtakes(unit):
+            self.finish()
         rest = self._copy_new(unit, new_rows) if unit.height >= _FEW and self._can_copy() else unit
         self._expects_known = rest.height == unit.height >= _FEW
         if rest.is_empty():
@@ -121,6 +123,16 @@ class Merger:
             rows = self._put_off[0] if len(self._put_off) == 1 else in_merge_order(pl.concat(self._put_off))
             self._put_off.clear()
             self._merge_staged(rows)
+
+    def _overtakes(self, unit: pl.DataFrame) -> bool:
+        """Say whether a row of `unit` could be copied before an earlier one with its key, which was put off.
+
+        Its key need not be stored: what was met before may have been rolled back, or only look like it.
+        """
+        if not self._put_off:
+            return False
+        put_off = pl.concat([rows[KEY] for rows in self._put_off])
+        return bool((unit[KEY].is_in(put_off.implode()) & ~unit[AGAIN]).any())
 
     def _is_known(self, unit: pl.DataFrame) -> bool:
         """Deal with a unit whose rows are all stored already; return False, with nothing done, where one is not.

@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from loader import cli, contract, decode, merge, resources, run, staging, units
+from loader import cli, contract, decode, merge, resources, run, seen, staging, units
 from tests.support import Load, Query, event, quarantined, write_ndjson
 
 FEW = 100  # fewer rows are staged, whatever they are
@@ -196,6 +196,21 @@ def test_so_many_repeats_as_are_put_off_are_merged_before_the_end(
     _, report = load()
     assert report["duplicates"] + report["conflicts"] == 50
     assert len(staged) > 3
+
+
+def test_a_row_that_was_put_off_in_vain_is_not_overtaken_by_a_later_one_with_its_id(
+    load: Load, query: Query, landing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "BATCH_FILES", 1)
+    monkeypatch.setattr(seen, "_MAX_KEYS", 400)
+    first = event(user_id="first")
+    write_ndjson(landing / "a.ndjson", *(event() for _ in range(200)), first | {"user_id": "refused"}, *["bad"] * 9)
+    rows = [event() for _ in range(2_000)]
+    write_ndjson(landing / "b.ndjson", *rows[:150], first, *rows[150:], first | {"user_id": "second"})
+    _, report = load("--max-rejects", "5")
+    assert [file["status"] for file in report["files"]] == ["refused", "loaded"]
+    assert (report["inserted"], report["conflicts"]) == (2_001, 1)
+    assert query("SELECT user_id FROM events WHERE line = 151") == [("first",)]
 
 
 def test_what_is_put_off_keeps_no_unit_in_memory() -> None:
