@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from itertools import chain
 from typing import NamedTuple
 
 import polars as pl
@@ -89,9 +88,18 @@ def loads(
 
 def _handed_out(messages: Iterator[_Message]) -> Iterator[Load]:
     for load, first in messages:
-        load.begin(chain([first], (message for _, message in messages)))
+        load.begin(_beginning_with([first], messages))
+        del first  # It is as large as what a load has in hand otherwise, and would live as long as its load.
         yield load
         load.end()
+
+
+def _beginning_with(
+    first: list[Part | BaseException | None], rest: Iterator[_Message]
+) -> Iterator[Part | BaseException | None]:
+    yield first.pop()
+    for _, message in rest:
+        yield message
 
 
 def _messages(

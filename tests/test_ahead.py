@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,17 @@ def test_the_next_load_is_begun_before_this_one_is_over() -> None:
     with ahead.loads([batch("a"), batch("b")], noting) as loads:
         assert len(list(next(loads).parts())) == 1
         assert begun["b"].wait(10)
+
+
+def test_no_part_is_kept_once_the_next_one_is_taken() -> None:
+    def many(_: Sequence[Item]) -> Generator[Part]:
+        for number in range(5):
+            yield part(number, 1)
+
+    with ahead.loads([batch("a")], many) as loads:
+        load = next(loads)
+        frames = [weakref.ref(found.valid) for found in load.parts() if isinstance(found, Checked)]
+        assert [frame() for frame in frames[:-1]] == [None] * 4
 
 
 @pytest.mark.parametrize("taken", [0, 1, 3])
