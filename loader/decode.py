@@ -227,11 +227,14 @@ def find_raw(reader: BlockReader, source: Source, lines: Iterator[int]) -> Gener
     """Read a file again and yield (line, raw row) for `lines`, which ascend.
 
     Raises:
-        FileUnavailable: the file no longer has such a line.
+        FileUnavailable: the file no longer has such a line, or changed meanwhile.
     """
     wanted = next(lines, None)
     for block in reader.stream(source):
         if wanted is None:
+            # It is not read to its end, where the reader would have noticed.
+            if not landing.is_same_file(source.file.path, source.file):
+                raise FileUnavailable("file_changed", "the file changed while it was being read")
             return
         numbers = block.frame["line"]
         rows = numbers.arg_sort()

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -413,15 +414,13 @@ def test_a_folder_below_landing_that_may_not_be_read_stops_no_other(
 # --- Files that change while they are read ---------------------------------------------------------------------------
 
 
-def meanwhile(monkeypatch: pytest.MonkeyPatch, action: Callable[[], object]) -> None:
-    """Do something to a file between its opening and the first read of its rows."""
+def meanwhile(monkeypatch: pytest.MonkeyPatch, action: Callable[[], object], *, reading: int = 1) -> None:
+    """Do something to a file between its opening and the first read of its rows, when it is read for that time."""
     whole = lines.chunks
-    is_done = False
+    readings = count(1)
 
     def chunks(*arguments: Any, **options: Any) -> Any:
-        nonlocal is_done
-        if not is_done:
-            is_done = True
+        if next(readings) == reading:
             action()
         return whole(*arguments, **options)
 
@@ -524,6 +523,20 @@ def test_a_file_that_is_deleted_before_its_conflicts_are_read_again_loads_nothin
     (landing / "a.ndjson").write_bytes(content)
     code, report = load()
     assert (code, report["inserted"], report["conflicts"]) == (3, 1, 1)
+
+
+def test_a_file_that_is_changed_while_its_conflicts_are_read_again_loads_nothing(
+    load: Load, query: Query, landing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decode, "BLOCK_BYTES", 1_000)
+    one = event()
+    path = write_ndjson(landing / "a.ndjson", one, one | {"user_id": "another"}, *(event() for _ in range(50)))
+    changed = path.read_bytes().replace(b"another", b"changed")
+    meanwhile(monkeypatch, lambda: path.write_bytes(changed), reading=2)
+    code, report = load()
+    assert (code, outcomes(report)) == (1, {"a.ndjson": ("failed", "file_changed")})
+    assert query("SELECT count(*) FROM events") == [(0,)]
+    assert list(landing.glob("quarantine/*")) == []
 
 
 def test_a_file_that_is_replaced_while_it_is_read_is_loaded_and_so_is_the_new_one(
