@@ -70,7 +70,10 @@ class BlockReader:
                     yield self._ndjson.block(rows)
 
     def share(self, sources: Sequence[Source], on_problem: OnProblem) -> Generator[Block]:
-        """Yield the rows of many small files, pooled; a file with a problem contributes none, and is reported."""
+        """Yield the rows of many small files, pooled; a file with a problem contributes none, and is reported.
+
+        One that is too large to share ends it: those after it are younger.
+        """
         rows = ndjson.Rows()
         pool: list[Block] = []
         pooled_bytes = 0
@@ -81,9 +84,12 @@ class BlockReader:
                     held: list[Chunk] = []
                 else:
                     held = self._held_chunks(source.file)
-            except (FileProblem, TooLargeToShareError) as problem:
+            except FileProblem as problem:
                 on_problem(source, problem)
                 continue
+            except TooLargeToShareError as too_large:
+                on_problem(source, too_large)
+                break
             line = 1
             for chunk in held:
                 for piece, newlines in _pieces(chunk):

@@ -84,7 +84,7 @@ class Pipeline:
         return ahead.parts(reader, self._contract, self._progress, items, is_awaited=is_awaited)
 
     def load(self, load: Load) -> Iterator[list[Item]]:
-        """Load files in one transaction, or each by itself where that can't be; yield those whose fate is certain.
+        """Load files in one transaction, or in several where that can't be; yield those whose fate is certain.
 
         What is left to do for it is `settle`'s.
 
@@ -95,47 +95,51 @@ class Pipeline:
         """
         for item in load.items:
             item.started = time.monotonic()
-        alone = self._load_together(load.readable, (self._seen, load.parts())) if load.readable else []
-        are_alone = set(alone)
-        yield [item for item in load.items if item not in are_alone]
-        for item in alone:
-            self._load_together([item])
-            yield [item]
+        later = deque(self._load_together(load.readable, (self._seen, load.parts())) if load.readable else [])
+        yield _without(later, load.items)
+        while later:
+            items = later.popleft()
+            still_later = self._load_together(items)
+            yield _without(still_later, items)
+            later.extendleft(reversed(still_later))
 
     def _load_together(
         self, items: Sequence[Item], first_attempt: tuple[SeenKeys, Iterator[Part]] | None = None
-    ) -> list[Item]:
-        """Load items in one transaction, again where trouble passes; return those that must be loaded alone."""
+    ) -> list[list[Item]]:
+        """Load items in one transaction, again where trouble passes; return those that must be loaded after it.
+
+        They come as they must be loaded, those of each list together. Of an item alone none is left.
+        """
         # After an attempt that came to nothing its parts are used up, and its keys are not known from anywhere.
         attempts = chain([first_attempt] if first_attempt else [], ((SeenKeys(), None) for _ in count()))
         try:
             return self._session.retrying(lambda: self._transaction(items, *next(attempts)))
         except (FileProblem, AccountingError, QuarantineError) as error:
             if len(items) > 1:
-                return list(items)
+                return [[item] for item in items]
             problem = error if isinstance(error, FileProblem) else None
             items[0].problem = problem or FileUnavailable("failed", printable(str(error)))
         except pl.exceptions.PanicException as panic:  # no Exception: Rust code gave up on the content
             if len(items) > 1:
-                return list(items)
+                return [[item] for item in items]
             items[0].problem = FileRefused("undecodable", f"its content can't be decoded: {panic}")
         except (DatabaseError, UsageError, Abandoned):
             raise
         except Exception as error:  # noqa: BLE001 # one file must not stop those beside it, whatever is in it
             if len(items) > 1:
-                return list(items)
+                return [[item] for item in items]
             items[0].problem = FileUnavailable("internal_error", printable(f"{type(error).__name__}: {error}"))
         return []
 
-    def _transaction(self, items: Sequence[Item], seen: SeenKeys, parts: Iterator[Part] | None) -> list[Item]:
-        """Load items; everything is committed, or nothing is.
+    def _transaction(self, items: Sequence[Item], seen: SeenKeys, parts: Iterator[Part] | None) -> list[list[Item]]:
+        """Load items; everything is committed, or nothing is. Return as `_load_together`.
 
         parts: the rows of `items`, where they are being read already.
         """
         connection = self._session.connection()
-        alone: list[Item] = []
         with ExitStack() as reject_files, connection.transaction():
-            taken, alone = self._claim(connection, items)
+            taken, again = self._claim(connection, items)
+            later = [[item] for item in again]
             for item in taken:
                 folder = self._landing / landing.QUARANTINE
                 rejects = RejectFile(folder, item.file.path.name, item.digest, item.file_id, item.file.origin)
@@ -144,11 +148,11 @@ class Pipeline:
                 publisher = reject_files.enter_context(Publisher(BATCH_FILES))
                 if parts is None or len(taken) < len(items):
                     parts = reject_files.enter_context(prefetched(self._parts(taken, is_awaited=True), depth=1))
-                alone += self._stages(connection, taken, publisher, seen, parts)
-        return alone
+                later = self._stages(connection, taken, publisher, seen, parts) + later
+        return later
 
     def _claim(self, connection: psycopg.Connection, items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
-        """Take the items that nobody has in hand or has loaded; the second list is of those that come again later."""
+        """Take the items that nobody has in hand or has loaded; the second list has the same contents once more."""
         first = {item.digest: item for item in reversed(items)}
         again = [item for item in items if first[item.digest] is not item]
         claims = ledger.claim(connection, list(first))
@@ -186,11 +190,11 @@ class Pipeline:
         publisher: Publisher,
         seen: SeenKeys,
         parts: Iterator[Part],
-    ) -> list[Item]:
-        """Run the stages over claimed items, up to the ledger; return those that must be loaded alone."""
-        alone: list[Item] = []
+    ) -> list[list[Item]]:
+        """Run the stages over claimed items, up to the ledger; return those that must be loaded after them."""
+        later: list[list[Item]] = []
         merger = merge.Merger(connection, self._contract, expects_new=seen.expects_new)
-        frames = self._valid_frames(parts, items, alone, publisher)
+        frames = self._valid_frames(parts, items, later, publisher)
         sorted_units = units(frames, self._contract, seen, index_bytes=merger.index_bytes)
         with prefetched(merger.encoded_ahead(sorted_units), depth=1) as ready:
             for unit, new_rows in ready:
@@ -199,8 +203,7 @@ class Pipeline:
         seen.expects_new = merger.expects_new
         publisher.wait()
         self._explain_set_aside(connection, {item.file_id: item for item in items})
-        are_alone = set(alone)
-        loaded = [item for item in items if item.problem is None and item not in are_alone]
+        loaded = [item for item in _without(later, items) if item.problem is None]
         self._account(merger, loaded)
         over = [item for item in loaded if self._budget.is_over(item.counts)]
         if over:
@@ -214,10 +217,10 @@ class Pipeline:
         ledger.record(connection, [item.entry(self._contract.version) for item in loaded])
         # Last before COMMIT, so that a load that Postgres refuses leaves nothing in quarantine.
         self._publish(loaded, publisher)
-        return alone
+        return later
 
     def _valid_frames(
-        self, parts: Iterator[Part], items: Sequence[Item], alone: list[Item], publisher: Publisher
+        self, parts: Iterator[Part], items: Sequence[Item], later: list[list[Item]], publisher: Publisher
     ) -> Iterator[pl.DataFrame]:
         """Count the rows, keep the rejects, and yield the rest with their file's id."""
         ids = pl.Series("file_id", [item.file_id for item in items], pl.Int64)
@@ -225,8 +228,9 @@ class Pipeline:
             if isinstance(part, Trouble):
                 if isinstance(part.problem, FileProblem):
                     items[part.item].problem = part.problem
-                else:
-                    alone.append(items[part.item])
+                else:  # The younger ones, which must not be loaded before it, were not read.
+                    groups = [[items[part.item]], list(items[part.item + 1 :])]
+                    later += [group for group in groups if group]
                 continue
             for place, rows in part.read:
                 items[place].counts.read += rows
@@ -280,3 +284,8 @@ class Pipeline:
         publisher.publish([item.rejects for item in items if item.rejects is not None])
         if any(item.rejects_path for item in items):
             quarantine.make_names_durable(self._landing / landing.QUARANTINE)
+
+
+def _without(later: Iterable[Sequence[Item]], items: Iterable[Item]) -> list[Item]:
+    are_later = {item for group in later for item in group}
+    return [item for item in items if item not in are_later]

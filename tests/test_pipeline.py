@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from loader import errors, jsonb, ndjson
+from loader import decode, errors, jsonb, ndjson
 from tests.support import Load, Query, event, quarantined, write_ndjson
 
 
@@ -126,6 +126,24 @@ def test_of_files_in_one_run_the_older_wins(load: Load, query: Query, landing: P
     _, report = load()
     assert report["conflicts"] == 1
     assert query("SELECT user_id FROM events") == [("older",)]
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_of_files_in_one_run_the_older_wins_however_large_it_turns_out_to_be(
+    load: Load, query: Query, landing: Path, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    monkeypatch.setattr(decode, "SHARED_FILE_BYTES", 10_000)
+    shared = event()
+    for number in range(4):
+        rows = [shared | {"user_id": f"file {number}"}, *(event() for _ in range(200 * (number == place)))]
+        content = gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode())
+        (landing / f"{number}.ndjson.gz").write_bytes(content)
+        os.utime(landing / f"{number}.ndjson.gz", (number + 1, number + 1))
+    _, report = load()
+    assert (report["read"], report["inserted"], report["conflicts"]) == (204, 201, 3)
+    assert query("SELECT user_id FROM events WHERE line = 1") == [("file 0",)]
+    assert sorted(file["name"] for file in report["files"]) == [f"{number}.ndjson.gz" for number in range(4)]
+    assert {row["source"] for row in quarantined(landing)} == {f"{number}.ndjson.gz" for number in range(1, 4)}
 
 
 def test_the_ledger_counts_rejected_rows_by_code(load: Load, query: Query, landing: Path) -> None:
