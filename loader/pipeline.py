@@ -148,7 +148,7 @@ class Pipeline:
                 publisher = reject_files.enter_context(Publisher(BATCH_FILES))
                 if parts is None or len(taken) < len(items):
                     parts = reject_files.enter_context(prefetched(self._parts(taken, is_awaited=True), depth=1))
-                later = self._stages(connection, taken, publisher, seen, parts) + later
+                later = self._stages(connection, taken, publisher, seen, parts, is_alone=len(items) == 1) + later
         return later
 
     def _claim(self, connection: psycopg.Connection, items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
@@ -158,10 +158,11 @@ class Pipeline:
         claims = ledger.claim(connection, list(first))
         taken = []
         for item in [item for item in items if first[item.digest] is item]:
-            item.outcome.counts, item.problem = Counts(), None  # An earlier attempt may have left some.
+            # An earlier attempt may have left some.
+            item.outcome.counts, item.outcome.reject_codes, item.outcome.quarantine = Counts(), {}, None
+            item.problem = None
             match claims[item.digest]:
                 case ledger.Claim.TAKEN:
-                    item.outcome.reject_codes = {}
                     taken.append(item)
                 case ledger.Claim.BUSY:
                     item.outcome.status = Status.BUSY
@@ -190,6 +191,8 @@ class Pipeline:
         publisher: Publisher,
         seen: SeenKeys,
         parts: Iterator[Part],
+        *,
+        is_alone: bool,
     ) -> list[list[Item]]:
         """Run the stages over claimed items, up to the ledger; return those that must be loaded after them."""
         later: list[list[Item]] = []
@@ -207,7 +210,9 @@ class Pipeline:
         self._account(merger, loaded)
         over = [item for item in loaded if self._budget.is_over(item.counts)]
         if over:
-            if len(items) == 1:  # Otherwise each of them is tried alone next.
+            if is_alone:  # Otherwise each of them is tried alone next.
+                assert over[0].rejects is not None  # noqa: S101 # set when the item was taken
+                over[0].rejects.refuse()
                 self._publish(over, publisher)
                 over[0].outcome.quarantine = over[0].rejects_path
             raise FileRefused("over_budget", self._budget.describe(over[0].counts))

@@ -17,7 +17,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from functools import cached_property
 from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
@@ -38,6 +37,8 @@ _MODE = 0o600
 # Rejects are kept in memory up to here, so that a load of many files doesn't hold as many open.
 _BUFFER_BYTES = 1 << 20
 _JSON = json.JSONEncoder(ensure_ascii=False)
+# The file_id in the name of a file of rejects whose source was refused. The ledger hands out ids from 1.
+_NO_ATTEMPT = 0
 # Folders whose own name this run has made durable.
 _DURABLE: set[Path] = set()
 
@@ -61,6 +62,7 @@ class RejectFile:
         self._temporary: Path | None = None
         self._original = _PUBLISHED.sub("", source)
         self._file_id = file_id
+        self._path: Path | None = None
         self.first_error: str | None = None
         self.codes: Counter[str] = Counter()  # rows, by each of their codes
 
@@ -78,10 +80,16 @@ class RejectFile:
         if self._temporary is not None:
             self._temporary.unlink(missing_ok=True)
 
-    @cached_property
+    @property
     def path(self) -> Path:
         """Where it will stand; however often rows are replayed, it is called after the file that they came in."""
-        return _own_path(self._folder, self._original, self._digest, f".{self._file_id}{REJECTED}")
+        if self._path is None:
+            self._path = _own_path(self._folder, self._original, self._digest, f".{self._file_id}{REJECTED}")
+        return self._path
+
+    def refuse(self) -> None:
+        """Let it stand for no attempt, since nothing of its file is loaded: it replaces those of earlier refusals."""
+        self._file_id, self._path = _NO_ATTEMPT, None
 
     @property
     def is_empty(self) -> bool:

@@ -202,6 +202,24 @@ def test_a_file_over_its_budget_is_refused_whole_and_its_report_written(
     assert len(list(landing.glob("quarantine/bad.????????.error.json"))) == 1
 
 
+def test_rejects_over_a_budget_are_in_quarantine_once_whatever_shares_the_load(load: Load, landing: Path) -> None:
+    content = write_ndjson(landing / "known.ndjson", event()).read_bytes()
+    load()
+    (landing / "known.ndjson").write_bytes(content)
+    write_ndjson(landing / "bad.ndjson", event(), "{", "{")
+    _, report = load("--max-rejects", "1")
+    assert sorted(file["status"] for file in report["files"]) == ["refused", "skipped"]
+    assert sorted(row["line"] for row in quarantined(landing)) == [2, 3]
+
+
+def test_a_file_that_is_over_its_budget_again_has_its_rejects_in_quarantine_once(load: Load, landing: Path) -> None:
+    content = write_ndjson(landing / "a.ndjson", event(), "{").read_bytes()
+    for _ in range(2):
+        (landing / "a.ndjson").write_bytes(content)
+        assert load("--max-rejects", "0")[0] == 1
+    assert [row["line"] for row in quarantined(landing)] == [2]
+
+
 def test_a_ratio_is_a_budget_too_and_conflicts_count(load: Load, query: Query, landing: Path) -> None:
     shared = event()
     write_ndjson(landing / "a.ndjson", shared, shared | {"user_id": "other"}, event(), event())
@@ -214,6 +232,7 @@ def test_a_refused_content_can_be_loaded_when_the_budget_allows_it(load: Load, q
     load("--max-rejects", "0")
     (landing / "a.ndjson").write_bytes(content)
     assert load()[0] == 3
+    assert len(quarantined(landing)) == 1
     assert query("SELECT status, rows_read, rows_inserted, rows_rejected FROM loader_files") == [("loaded", 2, 1, 1)]
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.torture.corpus import corpus, drop
+from tests.torture.corpus import Maker, corpus, drop, ndjson
 from tests.torture.crash_child import STEPS
 from tests.torture.harness import (
     TWO_THREADS,
@@ -20,10 +20,12 @@ from tests.torture.harness import (
     is_long,
     killed_at,
     recover_and_check,
+    run,
     some_waits,
     standing,
     until,
 )
+from tests.torture.model import Input
 
 pytestmark = pytest.mark.slow
 # About as many calls and returns of the loader's functions as loading the corpus takes.
@@ -237,3 +239,12 @@ def test_killed_and_its_file_renamed(database: str, landing: Path) -> None:
     killed_at(landing, database, "quarantine renamed")
     (landing / file.name).rename(landing / "renamed.ndjson")
     recover_and_check(landing, database, [file._replace(name="renamed.ndjson")])
+
+
+def test_killed_while_a_file_over_its_budget_is_refused(database: str, landing: Path) -> None:
+    file = Input("a.ndjson", ndjson(*Maker(9).events(3), Maker(9).bad(0)))
+    drop(landing, [file])
+    killed_at(landing, database, "refusal: not in the ledger", more=["--max-rejects", "0"])
+    run(landing, database, "--max-rejects", "0")
+    rejects = [path.read_text().splitlines() for path in (landing / "quarantine").glob("*.rejected.ndjson")]
+    assert [len(rows) for rows in rejects] == [1]
