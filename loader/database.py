@@ -32,10 +32,13 @@ _SEND_BUFFER_BYTES = 2 << 20
 # Advisory locks: the loader's own class for the two-key form. File contents use the one-key form.
 LOCK_CLASS = 1_869_572_460
 MIGRATION_LOCK = 1
+LOAD_LOCK = 2
 
 # SQLSTATEs of trouble that is gone when tried again: deadlock, serialization, lock timeout, cancelled, server going
 # down or coming up, session or transaction timed out, out of connections.
 _PASSING = ("40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "57P05", "25P03", "25P04", "53300")
+# Those of them that say that another session was in the way.
+_COLLISIONS = ("40P01", "55P03")
 # SQLSTATE classes of errors that a row's own content can cause: data, integrity, limits, a trigger's RAISE; and
 # XX000, which jsonb reports for arrays of too many elements.
 _ROW_CLASSES = ("22", "23", "44", "54", "P0")
@@ -184,6 +187,11 @@ def is_passing(error: psycopg.Error, connection: Connection) -> bool:
             connection.closed or connection.broken
         )
     return error.sqlstate in _PASSING
+
+
+def is_collision(error: psycopg.Error) -> bool:
+    """Say whether another session's locks were in the way."""
+    return error.sqlstate in _COLLISIONS
 
 
 def is_about_a_row(error: psycopg.Error) -> bool:

@@ -10,7 +10,7 @@ from enum import Enum, auto
 from psycopg.types.json import Json
 
 from loader import __version__, resources
-from loader.database import Connection
+from loader.database import LOAD_LOCK, LOCK_CLASS, Connection
 from loader.model import Counts, Status
 
 
@@ -49,6 +49,12 @@ class Loaded:
     name: str
     counts: Counts
     quarantine: str | None
+
+
+def enter_load(connection: Connection, *, is_alone: bool) -> None:
+    """Begin a load, beside those of other loaders or, once these have ended, alone until the end of the transaction."""
+    parameters = {"is_alone": is_alone, "lock_class": LOCK_CLASS, "load_lock": LOAD_LOCK}
+    connection.execute(resources.sql("enter_load"), parameters)
 
 
 def claim(connection: Connection, digests: Sequence[bytes]) -> dict[bytes, Claim]:

@@ -138,6 +138,7 @@ class Pipeline:
         """
         connection = self._session.connection()
         with ExitStack() as reject_files, connection.transaction():
+            ledger.enter_load(connection, is_alone=self._session.has_collided)
             taken, again = self._claim(connection, items)
             later = [[item] for item in again]
             for item in taken:

@@ -14,7 +14,7 @@ import psycopg
 from loader import staging
 from loader.conninfo import describe
 from loader.contract import Contract
-from loader.database import Connection, connected, is_passing, one_line
+from loader.database import Connection, connected, is_collision, is_passing, one_line
 from loader.errors import Abandoned, AccountingError, DatabaseError, LoaderError
 
 T = TypeVar("T")
@@ -36,6 +36,7 @@ class Session:
         self._abandoned = abandoned
         self._stack = ExitStack()
         self._connection: Connection | None = None
+        self.has_collided = False  # with other sessions, in the attempt before; never twice in a row
 
     def __enter__(self) -> Self:
         """Open nothing yet."""
@@ -75,6 +76,7 @@ class Session:
             Abandoned: the run is being given up.
         """
         pause = _FIRST_PAUSE_SECONDS
+        self.has_collided = False
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 return action()
@@ -82,6 +84,8 @@ class Session:
                 reason = self._reason_to_retry(error, attempt)
                 # What reconnecting says again and again while a server comes up is no news.
                 is_news = isinstance(error, psycopg.Error) and self._connection is not None
+                # It did not help to be alone: then it is no loader that is in the way.
+                self.has_collided = not self.has_collided and isinstance(error, psycopg.Error) and is_collision(error)
             self.close()
             if is_news:
                 self._notify(f"{reason}; trying again in {pause:.1f} s")

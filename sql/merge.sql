@@ -2,7 +2,7 @@
 -- Identifiers: {columns}. Parameters: first_file, first_line, last_file, last_line (the range to merge).
 --
 -- The order keeps the walk through the primary key's B-tree local, and lets concurrent merges take their locks in the
--- same order, without which they deadlock. The conflict target is named: without it, violations of any other unique
+-- same order, without which they deadlock more often. The conflict target is named: without it, violations of any other unique
 -- constraint would be swallowed too.
 INSERT INTO events ({columns}, file_id, line)
 SELECT {columns}, file_id, line

@@ -8,8 +8,9 @@ import shutil
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 
 from loader import database as loader_database
-from loader import embedded, units
+from loader import embedded, ledger, units
 from tests.conftest import new_database
 from tests.torture import corpus, model
 from tests.torture.corpus import Maker, drop, ndjson, other
@@ -368,6 +369,43 @@ def test_a_deadlock_with_another_writer(database: str, landing: Path) -> None:
             stored = contents(events[3], events[9])
         assert loader.end() == 0
     recover_and_check(landing, database, [file], stored=stored)
+
+
+def test_two_loads_that_meet_in_a_deadlock_end_one_after_the_other(database: str, landing: Path) -> None:
+    events = Maker(14).events(2_000)
+    files = [Input("a.ndjson", ndjson(*events)), Input("b.ndjson", ndjson(*reversed(events)))]
+    with ExitStack() as stack:
+        loaders = []
+        for file in files:
+            drop(landing, [file])
+            more = [str(landing / file.name)]
+            loader = standing(landing, database, "merged a unit", settings=PATIENT, more=more)
+            loaders.append(stack.enter_context(loader))
+        for each in loaders:
+            each.go_on()
+        ends = [each.end() for each in loaders]
+    assert [code for code, _, _ in ends] == [0, 0]
+    deadlocks = "SELECT 1 FROM pg_stat_database WHERE datname = current_database() AND deadlocks = 1"
+    until(lambda: ask(database, deadlocks), "the count of one deadlock")
+    check(landing, database, files, together=())
+
+
+def test_who_met_another_in_a_deadlock_waits_until_all_loads_in_hand_have_ended(database: str, landing: Path) -> None:
+    events = sorted(Maker(13).events(20), key=lambda event: str(event["event_id"]))
+    drop(landing, [Input("a.ndjson", ndjson(*events))])
+    with session(database) as other_load, session(make_conninfo(database, options="-c deadlock_timeout=4s")) as writer:
+        ledger.enter_load(other_load, is_alone=False)
+        store(writer, events[9])
+        loader = Background(landing, database)
+        until(lambda: some_waits(database), "the loader's wait")
+        store(writer, events[3])
+        writer.commit()
+        until(lambda: some_waits(database), "the loader's wait for the other load")
+        time.sleep(0.5)
+        assert some_waits(database)
+        other_load.rollback()
+        assert loader.end() == 0
+    assert ask(database, "SELECT count(*) FROM events") == [(20,)]
 
 
 @pytest.mark.parametrize("state", ["40P01", "57P01", *["40001", "55P03", "57014", "53300"] * is_long()])
