@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import socket
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -61,6 +63,16 @@ class Session:
         if connection is not None:
             with suppress(psycopg.Error):  # It may be closed by now, or beyond reach.
                 connection.cancel_safe(timeout=_CANCEL_SECONDS)
+
+    def cut(self) -> None:
+        """End the connection where cancelling came to nothing; called from another thread."""
+        connection = self._connection
+        if connection is not None:
+            with (
+                suppress(psycopg.Error, OSError),  # It may be closed by now.
+                socket.socket(fileno=os.dup(connection.fileno())) as own,
+            ):
+                own.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the session; what was not committed is rolled back."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
@@ -20,6 +21,7 @@ from loader.settings import Settings
 from loader.settle import Settler
 
 _POLL_SECONDS = 0.2
+_PATIENCE_SECONDS = 5.0  # for what has been cancelled
 
 
 class Workers:
@@ -66,9 +68,12 @@ class Workers:
         self._stopped.set()
         self._abandoned.set()
         self._identification.give_up()
+        patience_ends = time.monotonic() + _PATIENCE_SECONDS
         while any(thread.is_alive() for thread in self._threads):
+            # A network that drops everything would be waited for without an end.
+            is_patient = time.monotonic() < patience_ends
             for session in self._sessions:
-                session.cancel()
+                session.cancel() if is_patient else session.cut()
             for thread in self._threads:
                 thread.join(_POLL_SECONDS)
 

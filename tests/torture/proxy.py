@@ -20,6 +20,7 @@ class Break(StrEnum):
     COMMIT_IS_LOST = auto()  # The server sees its client go away, and rolls back.
     ANSWER_IS_LOST = auto()  # The server has committed; the client doesn't know.
     SERVER_DOES_NOT_NOTICE = auto()  # It gets no COMMIT, and keeps the session: a network that drops everything.
+    NOBODY_NOTICES = auto()  # Neither side hears of the other again, nor of its end; nor is any new connection served.
 
 
 class Wire:
@@ -49,6 +50,9 @@ class Wire:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
+                if self.is_broken and self._kind is Break.NOBODY_NOTICES:
+                    self._sockets.append(client)
+                    continue
                 server = self._connect()
                 self._sockets += [client, server]
                 threading.Thread(target=self._to_server, args=(client, server), daemon=True).start()
@@ -76,6 +80,9 @@ class Wire:
             return self._left == 0
 
     def _break(self, client: socket.socket, server: socket.socket, data: bytes) -> None:
+        if self._kind is Break.NOBODY_NOTICES:
+            self.is_broken = True
+            return
         # First the client's side, so that no answer can reach it.
         client.shutdown(socket.SHUT_RDWR)
         if self._kind is Break.ANSWER_IS_LOST:

@@ -27,6 +27,7 @@ from tests.torture.corpus import Maker, drop, ndjson, other
 from tests.torture.harness import (
     QUICK_RETRIES,
     SMALL_BLOCKS,
+    Child,
     ask,
     backends,
     check,
@@ -304,6 +305,18 @@ def test_the_wire_breaks_and_the_server_does_not_notice(database: str, landing: 
         loader = Background(landing, broken.conninfo)
         until(lambda: broken.is_broken and (loader.is_done or some_waits(database)), "the loader")
     loader.end()
+    recover_and_check(landing, database, corpus.corpus())
+
+
+def test_told_to_stop_while_the_network_drops_everything_the_loader_ends(database: str, landing: Path) -> None:
+    drop(landing, corpus.corpus())
+    with wire(database, Break.NOBODY_NOTICES, 2) as broken:
+        loader = Child(landing, broken.conninfo)
+        until(lambda: broken.is_broken, "the break")
+        loader.process.send_signal(signal.SIGINT)
+        code, _, said = loader.end()
+    assert code == 130
+    assert said.splitlines()[-1] == "loader: interrupted; what was not committed is rolled back, its files stay"
     recover_and_check(landing, database, corpus.corpus())
 
 
