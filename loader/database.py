@@ -27,6 +27,9 @@ MINIMUM_VERSION = 140_000
 _CONNECT_TIMEOUT_SECONDS = 10
 _LOCK_TIMEOUT = "300s"
 _CHECK_INTERVAL = "5s"
+# Either side notices within two minutes when the other vanishes; by default, after two hours. (Not tcp_user_timeout: it
+# also ends a connection whose COPY waits for a lock.)
+_KEEPALIVES = {"idle": 60, "interval": 10, "count": 6}  # seconds, seconds, number
 _SEND_BUFFER_BYTES = 2 << 20
 
 # Advisory locks: the loader's own class for the two-key form. File contents use the one-key form.
@@ -93,6 +96,8 @@ def connected(conninfo: str) -> Iterator[Connection]:
     if "PGCONNECT_TIMEOUT" not in os.environ:
         given.setdefault("connect_timeout", _CONNECT_TIMEOUT_SECONDS)
     given.setdefault("application_name", "loader")
+    for name, value in _KEEPALIVES.items():
+        given.setdefault(f"keepalives_{name}", value)
     try:
         connection = psycopg.connect(make_conninfo("", **given), autocommit=True)
     except psycopg.Error as error:
@@ -137,7 +142,8 @@ def _prepare(connection: Connection, conninfo: str) -> None:
         raise DatabaseError(f"{describe(conninfo)} is encoded in {found}; events need a database in UTF8")
     connection.adapters.register_dumper(UuidArray, _UuidArrayDumper)
     _widen(connection)
-    settings = {"lock_timeout": _LOCK_TIMEOUT, "check_interval": _CHECK_INTERVAL}
+    keepalives = {f"keepalives_{name}": str(value) for name, value in _KEEPALIVES.items()}
+    settings = {"lock_timeout": _LOCK_TIMEOUT, "check_interval": _CHECK_INTERVAL, **keepalives}
     try:
         connection.execute(resources.sql("session"), settings)
     except errors.InvalidParameterValue:

@@ -13,6 +13,10 @@ FROM (VALUES
     ('lock_timeout', %(lock_timeout)s),
     -- The statement of a loader that was killed ends soon.
     ('client_connection_check_interval', %(check_interval)s),
+    -- So do the claims of one whose host is gone. (Of no effect over a Unix socket.)
+    ('tcp_keepalives_idle', %(keepalives_idle)s),
+    ('tcp_keepalives_interval', %(keepalives_interval)s),
+    ('tcp_keepalives_count', %(keepalives_count)s),
     -- A file leaves landing when its COMMIT is on disk.
     ('synchronous_commit', coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on')),
     -- Room to sort a merge's rows.

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import tempfile
 import threading
 import time
@@ -318,6 +319,15 @@ def test_told_to_stop_while_the_network_drops_everything_the_loader_ends(databas
     assert code == 130
     assert said.splitlines()[-1] == "loader: interrupted; what was not committed is rolled back, its files stay"
     recover_and_check(landing, database, corpus.corpus())
+
+
+def test_each_side_asks_after_a_minute_of_silence_whether_the_other_is_there(database: str) -> None:
+    with wire(database, Break.NOBODY_NOTICES, 0) as whole, loader_database.connected(whole.conninfo) as connection:
+        with socket.socket(fileno=os.dup(connection.fileno())) as own:
+            assert own.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
+        asked = ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count")
+        changed = "SELECT name FROM pg_settings WHERE name = ANY (%s) AND source = 'session'"
+        assert {name for (name,) in connection.execute(changed, [list(asked)])} == {*asked}
 
 
 # Somebody else is in the way.
