@@ -188,7 +188,8 @@ def _backend(connection: Connection) -> int:
 
 def is_passing(error: psycopg.Error, connection: Connection) -> bool:
     """Say whether trying again may help: the connection was lost, or the server said as much."""
-    if error.sqlstate is None:
+    # Class 08, connection exceptions: of a pooler whose server went away, say.
+    if error.sqlstate is None or error.sqlstate.startswith("08"):
         return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and (
             connection.closed or connection.broken
         )

@@ -17,6 +17,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from loader import cli
 from tests.support import Query, event, write_ndjson
+from tests.torture.harness import QUICK_RETRIES, ask, standing, terminate
 
 pytestmark = pytest.mark.skipif(shutil.which("pgbouncer") is None, reason="PgBouncer is not installed")
 
@@ -78,3 +79,16 @@ def test_a_pool_in_session_mode_will_do(database: str, landing: Path) -> None:
         assert cli.main(["run", "--settle", "0", "--landing", str(landing), "--database-url", through]) == 0
         with psycopg.connect(through) as connection:
             assert connection.execute("SELECT count(*) FROM events").fetchone() == (1,)
+
+
+def test_a_pool_that_loses_its_server_for_a_moment_costs_no_file(database: str, landing: Path) -> None:
+    write_ndjson(landing / "a.ndjson", event())
+    with (
+        pooled(database, "session") as through,
+        standing(landing, through, "merged a unit", settings=QUICK_RETRIES) as loader,
+    ):
+        assert terminate(database) >= 1
+        loader.go_on()
+        code, _, said = loader.end()
+    assert (code, said) == (0, "")
+    assert ask(database, "SELECT count(*) FROM events") == [(1,)]
