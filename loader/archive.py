@@ -69,10 +69,11 @@ def _put_back(target: Path, path: Path) -> None:
     while True:
         try:
             os.link(target, place)  # Unlike a rename, a link never replaces what has come there meanwhile.
-            break
+            target.unlink()
         except FileExistsError:
             number += 1
             place = path.with_name(f"{path.name.removesuffix(known)}.{number}{known}")
         except OSError as error:
             raise ArchiveError(f"{target} was not loaded and can't go back to {path}: {error.strerror}") from error
-    target.unlink()
+        else:
+            return
