@@ -70,8 +70,10 @@ class Pipeline:
         self._budget = budget
         self._progress = progress
         self._max_line_bytes = max_line_bytes
-        # Reading a file again, for the rows that were set aside, is no progress.
-        self._second_reader = BlockReader(contract, max_line_bytes=max_line_bytes)
+        # Reading a file again, for the rows that were set aside, is no progress; but it may be given up, too.
+        self._second_reader = BlockReader(
+            contract, max_line_bytes=max_line_bytes, advance=lambda _: self._progress(0, 0, 0)
+        )
 
     def loads(self, batches: Iterable[Sequence[Identified]]) -> AbstractContextManager[Iterator[Load]]:
         """Return the loads of `batches`, whose rows are read from now on, for as long as the context lasts."""
