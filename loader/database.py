@@ -38,8 +38,8 @@ MIGRATION_LOCK = 1
 LOAD_LOCK = 2
 
 # SQLSTATEs of trouble that is gone when tried again: deadlock, serialization, lock timeout, cancelled, server going
-# down or coming up, session or transaction timed out, out of connections.
-_PASSING = ("40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "57P05", "25P03", "25P04", "53300")
+# down or coming up, session or transaction timed out, out of memory (all loads' claims share a table), of connections.
+_PASSING = ("40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "57P05", "25P03", "25P04", "53200", "53300")
 # Those of them that say that another session was in the way.
 _COLLISIONS = ("40P01", "55P03")
 # SQLSTATE classes of errors that a row's own content can cause: data, integrity, limits, a trigger's RAISE; and
