@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 import polars as pl
 import psycopg
+from psycopg.rows import tuple_row
 
 from loader import contract, merge, migrate, ndjson, resources, staging
 from loader.contract import Contract
@@ -54,7 +56,8 @@ def ingest_event(event: Mapping[str, Any], *, connection: psycopg.Connection[Any
     """
     row = _checked(event)
     if connection is not None:
-        return _store(connection, row)
+        with _plain(connection) as borrowed:
+            return _store(borrowed, row)
     with database(read({})) as conninfo, connected(conninfo) as own:
         migrate.migrate(own)
         return _store(own, row)
@@ -91,6 +94,17 @@ def _require_text_keys(value: object) -> None:
     elif isinstance(value, list | tuple):
         for item in value:
             _require_text_keys(item)
+
+
+@contextmanager
+def _plain(connection: psycopg.Connection[Any]) -> Iterator[Connection]:
+    """Lend the caller's connection with the cursors and rows that the loader's queries are written for."""
+    given = connection.cursor_factory, connection.row_factory
+    connection.cursor_factory, connection.row_factory = psycopg.Cursor, tuple_row
+    try:
+        yield connection
+    finally:
+        connection.cursor_factory, connection.row_factory = given
 
 
 def _store(connection: Connection, row: pl.DataFrame) -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import uuid
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
+from psycopg.rows import dict_row, namedtuple_row
 
 from loader import ValidationError, ingest_event, validate_event
 from tests.support import Load, Query, event, quarantined, write_ndjson
@@ -96,3 +98,18 @@ def test_a_row_that_postgres_refuses_leaves_the_connection_usable(database: str,
             ingest_event(event(user_id="bot"), connection=connection)
         assert ingest_event(event(), connection=connection) is True
     assert codes(error) == ["refused_by_postgres"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("row_factory", dict_row), ("row_factory", namedtuple_row), ("cursor_factory", psycopg.RawCursor)],
+)
+def test_the_callers_cursors_and_rows_may_be_of_any_kind_and_stay_so(database: str, name: str, value: Any) -> None:
+    one = event()
+    with psycopg.connect(database, autocommit=True) as connection:
+        setattr(connection, name, value)
+        assert ingest_event(one, connection=connection) is True
+        with pytest.raises(ValidationError) as error:
+            ingest_event(one | {"user_id": "other"}, connection=connection)
+        assert getattr(connection, name) is value
+    assert codes(error) == ["conflict"]
