@@ -28,7 +28,8 @@ def prepare(connection: Connection, contract: Contract) -> None:
         sql.SQL("{} {}").format(sql.Identifier(field.name), sql.SQL(_type_name(field.kind)))
         for field in contract.fields
     )
-    connection.execute(compose("create_staging", columns=columns))
+    # Several commands can't be prepared, which a caller's connection may want of every statement.
+    connection.execute(compose("create_staging", columns=columns), prepare=False)
 
 
 def clear(connection: Connection) -> None:

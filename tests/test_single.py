@@ -113,3 +113,8 @@ def test_the_callers_cursors_and_rows_may_be_of_any_kind_and_stay_so(database: s
             ingest_event(one | {"user_id": "other"}, connection=connection)
         assert getattr(connection, name) is value
     assert codes(error) == ["conflict"]
+
+
+def test_the_callers_connection_may_prepare_every_statement(database: str) -> None:
+    with psycopg.connect(database, autocommit=True, prepare_threshold=0) as connection:
+        assert ingest_event(event(), connection=connection) is True
