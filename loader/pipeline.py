@@ -20,7 +20,7 @@ from pathlib import Path
 import polars as pl
 import psycopg
 
-from loader import ahead, landing, ledger, merge, quarantine
+from loader import ahead, landing, ledger, merge, quarantine, resources
 from loader.ahead import Load, Part, Trouble
 from loader.contract import Contract
 from loader.decode import BlockReader, Source, find_raw
@@ -140,6 +140,7 @@ class Pipeline:
         """
         connection = self._session.connection()
         with ExitStack() as reject_files, connection.transaction():
+            connection.execute(resources.sql("check_at_once"))
             ledger.enter_load(connection, is_alone=self._session.has_collided)
             taken, again = self._claim(connection, items)
             later = [[item] for item in again]

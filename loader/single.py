@@ -48,7 +48,8 @@ def ingest_event(event: Mapping[str, Any], *, connection: psycopg.Connection[Any
 
     Without a `connection` the database that the settings name is used: its schema is brought up to date, and a
     connection opened and closed, for each call. With one, the event is part of its transaction where there is one,
-    and committed by itself where there is none; the schema must be up to date.
+    with whose end its deferred constraints are checked, and committed by itself where there is none; the schema must be
+    up to date.
 
     Raises:
         ValidationError: it breaks the contract, Postgres refuses it, or its id is taken by another event ("conflict").

@@ -271,6 +271,42 @@ def test_a_row_that_a_users_constraint_refuses_is_quarantined_alone(load: Load, 
     assert json.loads(rows[0]["raw"])["user_id"] == "bot"
 
 
+@pytest.mark.parametrize("rows", [20, 300])  # merged, and copied straight into events
+def test_a_row_without_its_counterpart_is_quarantined_alone_where_that_is_checked_at_commit(
+    load: Load, query: Query, landing: Path, rows: int
+) -> None:
+    query("CREATE TABLE users AS SELECT 'user-1' AS user_id")
+    query("ALTER TABLE users ADD PRIMARY KEY (user_id)")
+    query("ALTER TABLE events ADD FOREIGN KEY (user_id) REFERENCES users DEFERRABLE INITIALLY DEFERRED")
+    events = [event(user_id="nobody" if number == 13 else "user-1") for number in range(rows)]
+    write_ndjson(landing / "a.ndjson", *events)
+    write_ndjson(landing / "b.ndjson", event())
+
+    code, report = load()
+
+    assert (code, report["inserted"], report["rejected"]) == (3, rows, 1)
+    (row,) = quarantined(landing)
+    assert (row["line"], row["errors"][0]["code"]) == (14, "refused_by_postgres")
+    assert "violates foreign key constraint" in row["errors"][0]["message"]
+
+
+@pytest.mark.parametrize("rows", [20, 300])
+def test_a_row_that_repeats_another_value_is_quarantined_alone_where_that_is_checked_at_commit(
+    load: Load, query: Query, landing: Path, rows: int
+) -> None:
+    query("ALTER TABLE events ADD UNIQUE (user_id) DEFERRABLE INITIALLY DEFERRED")
+    events = [event(user_id=f"user-{3 if number == 13 else number}") for number in range(rows)]
+    write_ndjson(landing / "a.ndjson", *events)
+    write_ndjson(landing / "b.ndjson", event(user_id="another"))
+
+    code, report = load()
+
+    assert (code, report["inserted"], report["rejected"]) == (3, rows, 1)
+    (row,) = quarantined(landing)
+    assert (row["line"], row["errors"][0]["code"]) == (14, "refused_by_postgres")
+    assert "events_user_id_key" in row["errors"][0]["message"]
+
+
 def test_a_row_that_copy_refuses_is_quarantined_alone(
     load: Load, query: Query, landing: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
