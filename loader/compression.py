@@ -11,7 +11,7 @@ from io import FileIO
 from typing import BinaryIO, Protocol, cast
 
 from loader.errors import FileRefused, FileUnavailable
-from loader.landing import Compression, Format, LandingFile
+from loader.landing import Compression, Format, LandingFile, reading
 
 _MAGIC = {
     b"\x1f\x8b": "gzip",
@@ -32,9 +32,10 @@ class Reader(Protocol):
 
 
 def check_name(file: FileIO, landing_file: LandingFile) -> None:
-    """Raise FileRefused where the first bytes of `file` belie its name."""
-    head = file.read(4) or b""
-    file.seek(0)
+    """Raise FileRefused where the first bytes of `file` belie its name, FileUnavailable where they can't be read."""
+    with reading():
+        head = file.read(4) or b""
+        file.seek(0)
     found = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None)
     if head[1:] == _SKIPPABLE and head[0] >> 4 == 5:  # noqa: PLR2004
         found = "zstd"  # RFC 8878, section 3.1.2: 0x184D2A50 to 0x184D2A5F; pzstd begins with one.

@@ -220,11 +220,14 @@ def opened(path: Path) -> Iterator[FileIO]:
         raise FileUnavailable("file_vanished", "the file is gone") from error
     except OSError as error:
         raise FileUnavailable("file_unreadable", f"the file can't be opened: {error.strerror}") from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise FileUnavailable("not_a_file", "not a regular file")
-    with FileIO(descriptor, "rb") as file:
-        yield file
+    try:
+        if not stat.S_ISREG(_status(descriptor).st_mode):
+            raise FileUnavailable("not_a_file", "not a regular file")
+        with FileIO(descriptor, "rb", closefd=False) as file:
+            yield file
+    finally:
+        with suppress(OSError):  # What was read was read, and if reading failed, that is what to say.
+            os.close(descriptor)
 
 
 @contextmanager
@@ -235,7 +238,7 @@ def opened_as_found(file: LandingFile) -> Iterator[FileIO]:
         FileUnavailable: it is gone, can't be read, or is not what it was.
     """
     with opened(file.path) as handle:
-        if os.fstat(handle.fileno()).st_ino != file.inode[1]:
+        if _status(handle.fileno()).st_ino != file.inode[1]:
             raise FileUnavailable("file_changed", "another file has taken its place")
         _check_unchanged(handle, file)
         try:
@@ -255,21 +258,33 @@ def fingerprint(file: FileIO, on_read: Callable[[], None] = lambda: None) -> byt
     import hashlib  # with OpenSSL behind it, half of what an idle run would have to import
 
     digest = hashlib.sha256()
-    try:
+    with reading():
         # A megabyte of zeros costs more than all else for a small file.
         buffer = memoryview(bytearray(min(_HASHED_BYTES, max(1, os.fstat(file.fileno()).st_size))))
         while size := file.readinto(buffer):
             digest.update(buffer[:size])
             on_read()
         file.seek(0)
+    return digest.digest()
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Turn an OSError into FileUnavailable; nothing but reading or looking at one file may be done meanwhile."""
+    try:
+        yield
     except OSError as error:
         raise FileUnavailable("file_unreadable", f"reading fails: {error.strerror}") from error
-    return digest.digest()
+
+
+def _status(descriptor: int) -> os.stat_result:
+    with reading():
+        return os.fstat(descriptor)
 
 
 def _check_unchanged(file: FileIO, expected: LandingFile) -> None:
     """Raise FileUnavailable if the open file is not, byte for byte in all likelihood, what was discovered."""
-    status = os.fstat(file.fileno())
+    status = _status(file.fileno())
     if (status.st_size, status.st_mtime_ns) != (expected.size, expected.mtime_ns):
         raise FileUnavailable("file_changed", "the file changed while it was being read")
 

@@ -6,6 +6,7 @@ mended, the next run leaves everything as if nothing had happened.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from io import FileIO
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -691,6 +693,86 @@ def test_a_file_where_the_archive_should_be_keeps_loaded_files_in_landing(
     (landing / taken).unlink()
     assert load()[0] == 0
     drop.assert_done(query)
+
+
+@pytest.fixture
+def lost(landing: Path) -> Path:
+    """A file with one event, which its file system is about to lose."""
+    return write_ndjson(landing / "lost.ndjson", event())
+
+
+def opened_as(path: Path) -> Callable[[int], bool]:
+    """Say of an open file whether it is the one that is at `path` now."""
+    inode, fstat = path.stat().st_ino, os.fstat
+    return lambda descriptor: fstat(descriptor).st_ino == inode
+
+
+def assert_only_it_failed(load: Load, query: Query, drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files beside it are dealt with; it is loaded once the file system is back."""
+    _, report = load()
+    assert outcomes(report) == {
+        "clean.ndjson": ("loaded", ""),
+        "lost.ndjson": ("failed", "file_unreadable"),
+        "mixed.ndjson": ("loaded", ""),
+        "refused.ndjson.gz": ("refused", "wrong_extension"),
+    }
+    monkeypatch.undo()
+    code, report = load()
+    assert (code, outcomes(report)) == (0, {"lost.ndjson": ("loaded", "")})
+    assert query("SELECT count(*) FROM events") == [(len(drop.ids) + 1,)]
+
+
+@pytest.mark.parametrize("look", range(1, 9))
+def test_a_file_that_can_no_longer_be_looked_at_costs_no_other(
+    load: Load, query: Query, landing: Path, lost: Path, monkeypatch: pytest.MonkeyPatch, look: int
+) -> None:
+    drop = Drop(landing)
+    fstat, is_lost = os.fstat, opened_as(lost)
+    looks = 0
+
+    def look_at(descriptor: int) -> os.stat_result:
+        nonlocal looks
+        looks += is_lost(descriptor)
+        if is_lost(descriptor) and looks >= look:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return fstat(descriptor)
+
+    monkeypatch.setattr(os, "fstat", look_at)
+    assert_only_it_failed(load, query, drop, monkeypatch)
+
+
+def test_a_file_whose_first_bytes_cannot_be_read_costs_no_other(
+    load: Load, query: Query, landing: Path, lost: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop = Drop(landing)
+    is_lost = opened_as(lost)
+
+    class Failing(FileIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if is_lost(self.fileno()):
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return super().read(size)
+
+    monkeypatch.setattr(landing_folder, "FileIO", Failing)
+    assert_only_it_failed(load, query, drop, monkeypatch)
+
+
+def test_a_file_that_cannot_be_closed_was_read_all_the_same(
+    load: Load, query: Query, lost: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a file system of a program's own that has gone away."""
+    close, is_lost = os.close, opened_as(lost)
+
+    def fail_to_close(descriptor: int) -> None:
+        fails = is_lost(descriptor)
+        close(descriptor)
+        if fails:
+            raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+
+    monkeypatch.setattr(os, "close", fail_to_close)
+    code, report = load()
+    assert (code, outcomes(report)) == (0, {"lost.ndjson": ("loaded", "")})
+    assert query("SELECT count(*) FROM events") == [(1,)]
 
 
 # Two contents whose SHA-256 begin with the same eight digits: 1eb9c94b.
