@@ -7,6 +7,7 @@ handled as integers throughout, since neither Python nor Polars can hold all tha
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -21,7 +22,7 @@ from loader import timestamps
 from loader.batches import array_weight, batches, checked, weight
 from loader.canonical import Columns, canonical
 from loader.contract import Contract, Field, Kind
-from loader.errors import FileRefused
+from loader.errors import FileRefused, FileUnavailable
 from loader.grammar import are_objects
 from loader.lines import PREFIX_BYTES
 from loader.model import Block, Problem, Raw
@@ -40,6 +41,7 @@ def blocks(
     Raises:
         FileRefused: it is no readable Parquet file, its columns are not the contract's, or it has a footer or a page
             that is too large to hold.
+        FileUnavailable: a read fails.
     """
     try:
         with checked(file) as (parquet, row_groups):
@@ -54,6 +56,9 @@ def blocks(
             if line - 1 != parquet.metadata.num_rows:
                 raise FileRefused("corrupt", f"the file promises {parquet.metadata.num_rows} rows and holds {line - 1}")
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last where a time zone is no text
+        # pyarrow's own have no number; a damaged file may lead to a place that no file has.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise FileUnavailable("file_unreadable", f"reading fails: {error.strerror}") from error
         raise FileRefused("corrupt", f"not a readable Parquet file: {_first_line(error)}") from error
 
 

@@ -23,6 +23,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
@@ -755,6 +756,28 @@ def test_a_file_whose_first_bytes_cannot_be_read_costs_no_other(
 
     monkeypatch.setattr(landing_folder, "FileIO", Failing)
     assert_only_it_failed(load, query, drop, monkeypatch)
+
+
+@pytest.mark.parametrize("read", [2, 3, 6, 12, 18])
+def test_a_parquet_file_that_can_no_longer_be_read_is_not_taken_for_a_damaged_one(
+    load: Load, landing: Path, monkeypatch: pytest.MonkeyPatch, read: int
+) -> None:
+    pl.DataFrame([event(properties="{}")]).write_parquet(landing / "a.parquet")
+    reads = 0
+
+    class Failing(FileIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            nonlocal reads
+            reads += 1
+            if reads >= read:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return super().read(size)
+
+    monkeypatch.setattr(landing_folder, "FileIO", Failing)
+    _, report = load()
+    assert outcomes(report) == {"a.parquet": ("failed", "file_unreadable")}
+    monkeypatch.undo()
+    assert load()[0] == 0
 
 
 def test_a_file_that_cannot_be_closed_was_read_all_the_same(
