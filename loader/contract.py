@@ -25,6 +25,8 @@ from loader.resources import bundled
 KEY = "event_id"
 # Columns that the loader itself adds to every row of `events`.
 PROVENANCE = ("file_id", "line")
+# RFC 9562, section 4, either case. Narrower than Postgres, which also takes braces.
+UUID = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 
 # Pandera's own checks and the codes of their failures, where a field's metadata says nothing else.
 _DEFAULT_CODES = {
@@ -112,6 +114,7 @@ def load(folder: Path | None = None) -> Contract:
     fields = tuple(_field(name, column, where) for name, column in schema.columns.items())
     if Field(KEY, Kind.UUID, required=True) not in fields:
         raise UsageError(f"{where}: needs the field {KEY}, of Postgres type uuid and not nullable")
+    _check_uuids(schema, fields)
     return Contract(
         version=str(metadata.get("version", "unversioned")),
         fields=fields,
@@ -156,6 +159,13 @@ def _field(name: str, column: Any, where: str) -> Field:
     if column.dtype.type != kind.dtype:
         raise UsageError(f"{where}: field {name} is {column.dtype.type}, but a {postgres} is held as {kind.dtype}")
     return Field(name, kind, required=not column.nullable)
+
+
+def _check_uuids(schema: pa.DataFrameSchema, fields: tuple[Field, ...]) -> None:
+    """Let `schema` check that UUIDs are some, where it does not do that by itself."""
+    for checks in [schema.columns[field.name].checks for field in fields if field.kind is Kind.UUID]:
+        if not any(check.statistics == {"pattern": UUID} for check in checks):
+            checks.append(pa.Check.str_matches(UUID, name="bad_uuid", error="a UUID, hyphenated 8-4-4-4-12"))
 
 
 def _codes(schema: pa.DataFrameSchema) -> dict[tuple[str, int | str], str]:

@@ -313,6 +313,24 @@ def test_a_users_field_of_each_type(tmp_path: Path, field: str, good: list[objec
     assert all(codes_of(terms, *({"x": value} for value in bad)))
 
 
+UUID_FIELD = 'x: pl.String = pa.Field(nullable=True, metadata={"postgres": "uuid"}{more})'
+
+
+def test_text_that_is_no_uuid_is_a_bad_one_in_each_field_of_that_type(tmp_path: Path) -> None:
+    terms = custom(tmp_path, UUID_FIELD.replace("{more}", ""))
+    good: list[object] = [ID, ID.upper(), None]
+    assert codes_of(terms, *({"x": value} for value in good)) == [[] for _ in good]
+    bad: list[object] = ["", "x", ID[:-1], ID.replace("-", ""), f"{{{ID}}}", f"{ID}\n"]
+    assert codes_of(terms, *({"x": value} for value in bad)) == [["bad_uuid"] for _ in bad]
+    (reject,) = decode(json.dumps({"event_id": ID, "x": "y"}).encode(), terms).rejects
+    assert reject.problems == (Problem("bad_uuid", "x", "expected a UUID, hyphenated 8-4-4-4-12, found 'y'"),)
+
+
+def test_a_uuid_that_its_field_checks_by_itself_is_not_checked_twice(tmp_path: Path) -> None:
+    terms = custom(tmp_path, UUID_FIELD.replace("{more}", f', str_matches=r"{contract.UUID}"'))
+    assert codes_of(terms, {"x": "y"}) == [["pattern_mismatch"]]
+
+
 def test_a_nullable_field_may_be_absent(tmp_path: Path) -> None:
     terms = custom(tmp_path, 'x: pl.String = pa.Field(nullable=True, metadata={"postgres": "text"})')
     assert codes_of(terms, {}) == [[]]
