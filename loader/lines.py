@@ -39,8 +39,7 @@ def chunks(stream: Reader, *, size: int, max_line_bytes: int) -> Iterator[Chunk]
         else:
             rest += block
         if len(rest) > max_line_bytes:
-            prefix = rest[:PREFIX_BYTES]
-            length, rest = _skip_line(stream, len(rest), size)
+            prefix, length, rest = _skip_line(stream, rest, size)
             yield Chunk(prefix, length)
             block, rest = rest or stream.read(size), b""  # What follows the long line may hold whole lines.
             continue
@@ -56,11 +55,14 @@ def _start(block: bytes) -> bytes:
     return block.removeprefix(_UTF8_BOM)
 
 
-def _skip_line(stream: Reader, length: int, size: int) -> tuple[int, bytes]:
-    """Read on to the end of a line of which `length` bytes were seen; return its length and what follows it."""
+def _skip_line(stream: Reader, start: bytes, size: int) -> tuple[bytes, int, bytes]:
+    """Read on to the end of a line that begins with `start`; return its first bytes, its length and what follows it."""
+    prefix, length = start[:PREFIX_BYTES], len(start)
     while block := stream.read(size):
         end = block.find(b"\n")
+        more = len(block) if end < 0 else end
+        prefix += block[: min(more, PREFIX_BYTES - len(prefix))]
+        length += more
         if end >= 0:
-            return length + end, block[end + 1 :]
-        length += len(block)
-    return length, b""
+            return prefix, length, block[end + 1 :]
+    return prefix, length, b""

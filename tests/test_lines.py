@@ -38,9 +38,10 @@ def test_chunks_end_with_lines(content: bytes, expected: list[bytes]) -> None:
 
 @pytest.mark.parametrize("end", [b"", b"\n", b"\nnext\n", b"\n\n"])
 @pytest.mark.parametrize("size", [1, 10, 5000])
-def test_of_a_line_over_the_limit_the_start_and_the_length_are_kept(size: int, end: bytes) -> None:
+@pytest.mark.parametrize("limit", [20, 6000])
+def test_of_a_line_over_the_limit_the_start_and_the_length_are_kept(limit: int, size: int, end: bytes) -> None:
     line = bytes(range(65, 91)) * 400
-    found = cut(b"first\n" + line + end, size=size, limit=6000)
+    found = cut(b"first\n" + line + end, size=size, limit=limit)
     (long,) = [chunk for chunk in found if chunk.over_limit]
     assert long == Chunk(line[:4096], len(line))
     place = found.index(long)
