@@ -203,6 +203,8 @@ class DocumentDecoder:
             return msgspec.json.decode(raw, type=self._types[name]), None
         except msgspec.ValidationError:
             found = _JSON_KINDS.get(bytes(raw)[:1], "number")
+            if kind is Kind.DOUBLE and found == "number":
+                found = "one out of range"
             return None, Problem("wrong_type", name, f"expected {_EXPECTED.get(kind, 'a string')}, found {found}")
 
 

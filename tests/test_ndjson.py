@@ -206,6 +206,8 @@ def typed_line(**values: str) -> bytes:
         ("b", "9223372036854775808", "expected an integer of 64 bits, found number"),
         ("b", "-9223372036854775809", "expected an integer of 64 bits, found number"),
         ("d", "true", "expected a number, found boolean"),
+        ("d", "1e999", "expected a number, found one out of range"),
+        ("d", "-1e999", "expected a number, found one out of range"),
         ("t", "0", "expected a boolean, found number"),
         ("t", "null", "expected a boolean, found null"),
     ],
