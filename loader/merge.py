@@ -14,9 +14,11 @@ from typing import NamedTuple
 
 import polars as pl
 import psycopg
-from psycopg import errors, sql
+from psycopg import errors
 
-from loader import resources, staging
+from loader import compare, resources, staging
+from loader.compare import Found
+from loader.comparer import Comparer
 from loader.contract import KEY, PROVENANCE, Contract
 from loader.database import Connection, UuidArray, compose, identifiers, is_about_a_row
 from loader.encode import begun
@@ -31,7 +33,6 @@ _MOST_PUT_OFF = 8192
 _MOST_UNITS_PUT_OFF = 8
 _EMPTY_INDEX_BYTES = 8192  # the first page of a B-tree holds no keys
 Encoded = Generator[bytes]  # rows in COPY's format
-_Found = tuple[int, int, int]  # file_id, rows that are duplicates, rows that are conflicts
 
 
 class SetAside(NamedTuple):
@@ -45,13 +46,22 @@ class SetAside(NamedTuple):
 class Merger:
     """Merges the units of one load over a connection with an open transaction."""
 
-    def __init__(self, connection: Connection, contract: Contract, *, expects_new: bool = False) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        contract: Contract,
+        *,
+        expects_new: bool = False,
+        comparer: Comparer | None = None,
+    ) -> None:
         """Merge into what is stored.
 
         expects_new: rows that are not AGAIN are likely to be new, so that their keys need not be looked up.
+        comparer: shares the work where all is stored already.
         """
         self._connection = connection
         self._contract = contract
+        self._comparer = comparer
         self._inserted = self._rejected = 0
         self._may_copy: bool | None = None  # not asked yet
         self._index_bytes = self._ask_index_bytes()
@@ -101,24 +111,33 @@ class Merger:
         """
         if self._expects_known and self._is_known(unit):
             return
+        self._settle_compared()
+        self._merge(unit, new_rows)
+
+    def _merge(self, unit: pl.DataFrame, new_rows: Encoded | None = None) -> None:
         if self._overtakes(unit):
-            self.finish()
+            self._merge_put_off()
         rest = self._copy_new(unit, new_rows) if unit.height >= _FEW and self._can_copy() else unit
         self._expects_known = rest.height == unit.height >= _FEW
-        if rest.is_empty():
+        if rest.is_empty() or (self._expects_known and self._find_all(rest)):
             return
         is_whole = rest.height == unit.height
         self._put_off.append(rest if is_whole else _copied(rest))
         rows = sum(frame.height for frame in self._put_off)
         if is_whole or rows > _MOST_PUT_OFF or len(self._put_off) == _MOST_UNITS_PUT_OFF:
-            self.finish()
+            self._merge_put_off()
 
     def finish(self) -> None:
-        """Merge what `merge` has put off: the few rows of some units whose keys were met before.
+        """Merge what `merge` has put off.
 
         Raises:
             As `merge`.
         """
+        self._settle_compared()
+        self._merge_put_off()
+
+    def _merge_put_off(self) -> None:
+        """Merge the few rows of some units whose keys were met before."""
         if self._put_off:
             rows = self._put_off[0] if len(self._put_off) == 1 else in_merge_order(pl.concat(self._put_off))
             self._put_off.clear()
@@ -135,20 +154,30 @@ class Merger:
         return bool((unit[KEY].is_in(put_off.implode()) & ~unit[AGAIN]).any())
 
     def _is_known(self, unit: pl.DataFrame) -> bool:
-        """Deal with a unit whose rows are all stored already; return False, with nothing done, where one is not.
+        """Deal with a unit whose rows are all stored already, or are soon known to be; return False if they are not."""
+        if self._comparer is not None:
+            if self._comparer.is_done:
+                self._settle_compared()
+            if self._comparer.take(unit):
+                return True
+        return self._find_all(unit)
 
-        A file that was loaded before comes unit by unit: to compare its rows is enough, without asking twice before.
-        """
-        with self._connection.transaction():
-            staging.clear(self._connection)
-            refused = staging.stage(self._connection, unit, self._contract)
-            found = [] if refused else self._compare(none_inserted=True)
-            if _rows(found) != unit.height:
-                raise psycopg.Rollback
-        is_known = _rows(found) == unit.height
-        if is_known:
+    def _find_all(self, unit: pl.DataFrame) -> bool:
+        found = compare.find_all(self._connection, unit, self._contract)
+        if found is not None:
             self._leave_over(found)
-        return is_known
+        return found is not None
+
+    def _settle_compared(self) -> None:
+        """Deal with the unit that the comparer has in hand; no later row may be merged before."""
+        compared = self._comparer.give_back() if self._comparer is not None else None
+        if compared is None:
+            return
+        unit, found = compared
+        if found is None:
+            self._merge(unit)
+        else:
+            self._leave_over(found)
 
     def _merge_staged(self, rows: pl.DataFrame) -> None:
         """Stage rows and merge them; tell apart what is left over."""
@@ -162,8 +191,8 @@ class Merger:
         left_over = rows.height - inserted - (self._rejected - rejected_before)
         if left_over == 0:
             return
-        found = self._compare(none_inserted=not inserted)
-        if _rows(found) != left_over:
+        found = compare.tell_apart(self._connection, self._contract, none_inserted=not inserted)
+        if compare.rows(found) != left_over:
             raise AccountingError(
                 f"{left_over} rows were not inserted, but not all of them are in events: "
                 "does a trigger on events drop rows, or did somebody delete events just now?"
@@ -237,19 +266,7 @@ class Merger:
             self._connection.execute(resources.sql("unstage_row"), {"file_id": first[0], "line": first[1]})
             self._set_aside(first[0], first[1], staging.refusal(error))
 
-    def _compare(self, *, none_inserted: bool) -> list[_Found]:
-        """Compare staged rows that were not inserted with what is stored; set the conflicts aside."""
-        differences = sql.SQL(", ").join(
-            sql.SQL("CASE WHEN s.{0} IS DISTINCT FROM e.{0} THEN {1} END").format(
-                sql.Identifier(name), sql.Literal(name)
-            )
-            for name in self._contract.columns
-            if name != KEY
-        )
-        query = compose("tell_apart", differences=differences)
-        return self._connection.execute(query, {"none_inserted": none_inserted}).fetchall()
-
-    def _leave_over(self, found: list[_Found]) -> None:
+    def _leave_over(self, found: list[Found]) -> None:
         for file_id, duplicates, conflicts in found:
             self.left_over[file_id].duplicates += duplicates
             self.left_over[file_id].conflicts += conflicts
@@ -264,10 +281,6 @@ class Merger:
 def _copied(rows: pl.DataFrame) -> pl.DataFrame:
     """Return `rows` without the unit that they came with, all of whose texts they would keep in memory."""
     return pl.DataFrame(rows.to_arrow())
-
-
-def _rows(found: list[_Found]) -> int:
-    return sum(duplicates + conflicts for _, duplicates, conflicts in found)
 
 
 def set_aside(connection: Connection) -> Iterator[SetAside]:

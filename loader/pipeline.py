@@ -22,6 +22,7 @@ import psycopg
 
 from loader import ahead, landing, ledger, merge, quarantine, resources
 from loader.ahead import Load, Part, Trouble
+from loader.comparer import Comparer
 from loader.contract import Contract
 from loader.decode import BlockReader, Source, find_raw
 from loader.errors import (
@@ -200,13 +201,14 @@ class Pipeline:
     ) -> list[list[Item]]:
         """Run the stages over claimed items, up to the ledger; return those that must be loaded after them."""
         later: list[list[Item]] = []
-        merger = merge.Merger(connection, self._contract, expects_new=seen.expects_new)
-        frames = self._valid_frames(parts, items, later, publisher)
-        sorted_units = units(frames, self._contract, seen, index_bytes=merger.index_bytes)
-        with prefetched(merger.encoded_ahead(sorted_units), depth=1) as ready:
-            for unit, new_rows in ready:
-                merger.merge(unit, new_rows)
-            merger.finish()
+        with Comparer(self._session.second, self._contract) as comparer:
+            merger = merge.Merger(connection, self._contract, expects_new=seen.expects_new, comparer=comparer)
+            frames = self._valid_frames(parts, items, later, publisher)
+            sorted_units = units(frames, self._contract, seen, index_bytes=merger.index_bytes)
+            with prefetched(merger.encoded_ahead(sorted_units), depth=1) as ready:
+                for unit, new_rows in ready:
+                    merger.merge(unit, new_rows)
+                merger.finish()
         seen.expects_new = merger.expects_new
         publisher.wait()
         self._explain_set_aside(connection, {item.file_id: item for item in items})

@@ -13,7 +13,7 @@ from typing import Self, TypeVar
 
 import psycopg
 
-from loader import staging
+from loader import resources, staging
 from loader.conninfo import describe
 from loader.contract import Contract
 from loader.database import Connection, connected, is_collision, is_passing, one_line
@@ -38,6 +38,7 @@ class Session:
         self._abandoned = abandoned
         self._stack = ExitStack()
         self._connection: Connection | None = None
+        self._second: Connection | None = None
         self.has_collided = False  # with other sessions, in the attempt before; never twice in a row
 
     def __enter__(self) -> Self:
@@ -57,26 +58,39 @@ class Session:
             staging.prepare(self._connection, self._contract)
         return self._connection
 
+    def second(self) -> Connection:
+        """Return a second session, beside the first, for what can be done without. It waits for nobody's lock for long.
+
+        Raises:
+            DatabaseError: there is none to be had.
+        """
+        if self._second is None or self._second.closed:
+            self._second = self._stack.enter_context(connected(self._conninfo))
+            self._second.execute(resources.sql("wait_briefly"))
+            staging.prepare(self._second, self._contract)
+        return self._second
+
     def cancel(self) -> None:
         """Cancel what the server is doing for this session; called from another thread."""
-        connection = self._connection
-        if connection is not None:
+        for connection in self._open():
             with suppress(psycopg.Error):  # It may be closed by now, or beyond reach.
                 connection.cancel_safe(timeout=_CANCEL_SECONDS)
 
     def cut(self) -> None:
         """End the connection where cancelling came to nothing; called from another thread."""
-        connection = self._connection
-        if connection is not None:
+        for connection in self._open():
             with (
                 suppress(psycopg.Error, OSError),  # It may be closed by now.
                 socket.socket(fileno=os.dup(connection.fileno())) as own,
             ):
                 own.shutdown(socket.SHUT_RDWR)
 
+    def _open(self) -> list[Connection]:
+        return [connection for connection in (self._connection, self._second) if connection is not None]
+
     def close(self) -> None:
         """Close the session; what was not committed is rolled back."""
-        self._connection = None
+        self._connection = self._second = None
         self._stack.close()
 
     def retrying(self, action: Callable[[], T]) -> T:

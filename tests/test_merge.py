@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from loader import cli, contract, decode, merge, resources, run, seen, staging, units
+from loader import cli, compare, contract, decode, merge, resources, run, seen, staging, units
+from loader.compare import Found
+from loader.database import Connection
 from tests.support import Load, Query, event, quarantined, write_ndjson
 
 FEW = 100  # fewer rows are staged, whatever they are
@@ -158,13 +162,111 @@ def test_a_file_that_is_all_known_is_only_compared(
     load()
     copied.clear()
     staged.clear()
-    changed = [one | {"user_id": "other"} if number in (3, 995) else one for number, one in enumerate(known)]
-    write_ndjson(landing / "b.ndjson", *changed)
+    write_ndjson(landing / "b.ndjson", *known[:3], known[3] | {"user_id": "other"}, *known[4:])
     _, report = load()
-    assert (report["inserted"], report["duplicates"], report["conflicts"]) == (0, 998, 2)
+    assert (report["inserted"], report["duplicates"], report["conflicts"]) == (0, 999, 1)
     assert copied == []
     assert sum(staged) == 1_000  # none of them twice
-    assert sorted(row["line"] for row in quarantined(landing)) == [4, 996]
+    assert [row["line"] for row in quarantined(landing)] == [4]
+
+
+@pytest.fixture
+def beside(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[Connection], object]]:
+    """What is to be done before a unit is compared over the second session; called with it, unit by unit."""
+    todo: list[Callable[[Connection], object]] = []
+    original = compare.find_all
+
+    def finding(connection: Connection, unit: pl.DataFrame, contract: contract.Contract) -> list[Found] | None:
+        if threading.current_thread().name.startswith("loader-compare") and todo:
+            todo.pop(0)(connection)
+        return original(connection, unit, contract)
+
+    monkeypatch.setattr(compare, "find_all", finding)
+    return todo
+
+
+def _load_all_but(load: Load, landing: Path, known: list[dict[str, Any]], *changes: tuple[int, dict[str, Any]]) -> Any:
+    """Load events, and then a file with all of them, of which some are changed; return the second report."""
+    write_ndjson(landing / "a.ndjson", *known)
+    load()
+    rows = [*known]
+    for place, change in changes:
+        rows[place] = change
+    write_ndjson(landing / "b.ndjson", *rows, " ")  # not the same content
+    return load()[1]
+
+
+def test_units_that_are_all_known_are_compared_over_two_sessions(
+    load: Load, landing: Path, staged: list[int], beside: list[Callable[[Connection], object]]
+) -> None:
+    sessions: list[Connection] = []
+    beside += [sessions.append] * 20
+    report = _load_all_but(load, landing, [event() for _ in range(3_000)])
+    assert (report["inserted"], report["duplicates"]) == (0, 3_000)
+    assert sessions
+    assert len({*sessions}) == 1
+    assert sum(staged) < 3_000 + FEW  # the end of the first file, perhaps
+
+
+def test_a_conflict_that_the_second_session_meets_is_quarantined_once(
+    load: Load, landing: Path, beside: list[Callable[[Connection], object]]
+) -> None:
+    known = [event() for _ in range(3_000)]
+    changes = [(place, known[place] | {"user_id": "other"}) for place in range(200, 3_000, 100)]
+    beside.append(lambda _: time.sleep(0.2))
+    report = _load_all_but(load, landing, known, *changes)
+    assert (report["inserted"], report["duplicates"], report["conflicts"]) == (0, 2_972, 28)
+    assert sorted(row["line"] for row in quarantined(landing)) == [place + 1 for place, _ in changes]
+
+
+def test_a_new_row_that_the_second_session_meets_wins_over_those_after_it(
+    load: Load, landing: Path, query: Query, beside: list[Callable[[Connection], object]]
+) -> None:
+    known = [event() for _ in range(3_000)]
+    new = event(user_id="first")
+    changes = [(place, new | {"user_id": "first" if place == 300 else "later"}) for place in range(300, 3_000, 50)]
+    beside.append(lambda _: time.sleep(0.2))
+    report = _load_all_but(load, landing, known, *changes)
+    assert (report["inserted"], report["duplicates"], report["conflicts"]) == (1, 2_946, 53)
+    assert query("SELECT line FROM events WHERE user_id = 'first'") == [(301,)]
+
+
+def test_a_second_session_that_is_lost_costs_nothing(
+    load: Load, landing: Path, query: Query, beside: list[Callable[[Connection], object]]
+) -> None:
+    ended: list[bool] = []
+
+    def end(connection: Connection) -> None:
+        ((was_ended,),) = query(f"SELECT pg_terminate_backend({connection.info.backend_pid}, 10000)")
+        ended.append(was_ended)
+
+    beside.append(end)
+    report = _load_all_but(load, landing, [event() for _ in range(3_000)])
+    assert ended == [True]
+    assert (report["inserted"], report["duplicates"]) == (0, 3_000)
+
+
+def test_a_second_session_that_meets_who_waits_for_the_load_does_not_wait_for_ever(
+    load: Load, landing: Path, database: str, query: Query, beside: list[Callable[[Connection], object]]
+) -> None:
+    waiting = "SELECT 1 FROM pg_locks WHERE relation = 'events'::regclass AND mode = 'AccessExclusiveLock'"
+
+    def change_events() -> None:
+        with psycopg.connect(database, autocommit=True) as owner:
+            owner.execute("ALTER TABLE events ADD COLUMN more text")
+
+    changing = threading.Thread(target=change_events)
+
+    def begin(_: Connection) -> None:
+        changing.start()
+        while not query(waiting):
+            time.sleep(0.01)
+
+    beside.append(begin)
+    report = _load_all_but(load, landing, [event() for _ in range(3_000)])
+    changing.join(10)
+    assert (report["inserted"], report["duplicates"]) == (0, 3_000)
+    assert query("SELECT count(more) FROM events") == [(0,)]
 
 
 def _with_repeats(rows: int) -> list[dict[str, Any]]:

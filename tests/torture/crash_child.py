@@ -34,7 +34,7 @@ import psycopg
 from psycopg import generators, sql
 from psycopg.pq import ExecStatus
 
-from loader import archive, cli, decode, ledger, merge, pipeline, quarantine, settle, staging
+from loader import archive, cli, compare, decode, ledger, merge, pipeline, quarantine, settle, staging
 
 _PACKAGE = str(Path(cli.__file__).parent) + os.sep
 
@@ -304,7 +304,7 @@ STEPS: dict[str, Install] = {
     "sorted a unit": each_item(pipeline, "units"),
     "copied into events": after(staging, "copy_into_events"),
     "staged": after(staging, "stage"),
-    "merged, not told apart": before(merge.Merger, "_compare"),
+    "merged, not told apart": before(compare, "tell_apart"),
     "merged a unit": after(merge.Merger, "merge"),
     "merged all": before(pipeline.Pipeline, "_explain_set_aside"),
     "accounted": after(pipeline.Pipeline, "_account"),

@@ -1,0 +1,57 @@
+"""Staged rows against `events`: which of them are stored already, and whether just so."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import polars as pl
+import psycopg
+from psycopg import sql
+
+from loader import staging
+from loader.contract import KEY, Contract
+from loader.database import Connection, compose
+
+
+class Found(NamedTuple):
+    """How many of a file's rows are stored already, just so (duplicates) or with another content (conflicts)."""
+
+    file_id: int
+    duplicates: int
+    conflicts: int
+
+
+def rows(found: list[Found]) -> int:
+    """Return how many rows these are."""
+    return sum(file.duplicates + file.conflicts for file in found)
+
+
+def tell_apart(connection: Connection, contract: Contract, *, none_inserted: bool) -> list[Found]:
+    """Compare staged rows that were not inserted with what is stored; set the conflicts aside.
+
+    none_inserted: none of those that are staged was.
+    """
+    differences = sql.SQL(", ").join(
+        sql.SQL("CASE WHEN s.{0} IS DISTINCT FROM e.{0} THEN {1} END").format(sql.Identifier(name), sql.Literal(name))
+        for name in contract.columns
+        if name != KEY
+    )
+    query = compose("tell_apart", differences=differences)
+    return [Found(*row) for row in connection.execute(query, {"none_inserted": none_inserted})]
+
+
+def find_all(connection: Connection, unit: pl.DataFrame, contract: Contract) -> list[Found] | None:
+    """Stage a unit (`units.in_merge_order`) and tell its rows apart; None, with nothing done, where one is not stored.
+
+    A file that was loaded before comes unit by unit: to compare its rows is enough, without asking twice before.
+
+    Raises:
+        psycopg.Error: the database fails for another reason than a row's content.
+    """
+    with connection.transaction():
+        staging.clear(connection)
+        refused = staging.stage(connection, unit, contract)
+        found = [] if refused else tell_apart(connection, contract, none_inserted=True)
+        if rows(found) != unit.height:
+            raise psycopg.Rollback
+    return found if rows(found) == unit.height else None
