@@ -20,7 +20,7 @@ from pathlib import Path
 import polars as pl
 import psycopg
 
-from loader import ahead, landing, ledger, merge, quarantine, resources
+from loader import account, ahead, landing, ledger, merge, quarantine, resources
 from loader.ahead import Load, Part, Trouble
 from loader.comparer import Comparer
 from loader.contract import Contract
@@ -213,7 +213,7 @@ class Pipeline:
         publisher.wait()
         self._explain_set_aside(connection, {item.file_id: item for item in items})
         loaded = [item for item in _without(later, items) if item.problem is None]
-        self._account(merger, loaded)
+        account.account(merger, loaded)
         over = [item for item in loaded if self._budget.is_over(item.counts)]
         if over:
             if is_alone:  # Otherwise each of them is tried alone next.
@@ -273,22 +273,6 @@ class Pipeline:
         assert item.rejects is not None  # noqa: S101 # set when the item was taken
         item.counts.rejected += len(rejects)
         item.rejects.add(rejects)
-
-    @staticmethod
-    def _account(merger: merge.Merger, items: Sequence[Item]) -> None:
-        """Say of every row read where it went; what Postgres says it inserted must be what is left."""
-        for item in items:
-            left_over = merger.left_over[item.file_id]
-            counts = item.counts
-            counts.duplicates, counts.conflicts = left_over.duplicates, left_over.conflicts
-            counts.rejected += left_over.rejected
-            elsewhere = counts.rejected + counts.duplicates + counts.conflicts
-            counts.inserted = merger.inserted if len(items) == 1 else counts.read - elsewhere
-            counts.check(item.outcome.name)
-            item.outcome.reject_codes = dict(item.rejects.codes) if item.rejects else {}
-        accounted = sum(item.counts.inserted for item in items)
-        if accounted != merger.inserted:
-            raise AccountingError(f"rows do not add up: {merger.inserted} were inserted, {accounted} accounted for")
 
     def _publish(self, items: Sequence[Item], publisher: Publisher) -> None:
         """Put the rejects of `items` into quarantine, durably."""

@@ -34,7 +34,7 @@ import psycopg
 from psycopg import generators, sql
 from psycopg.pq import ExecStatus
 
-from loader import archive, cli, compare, decode, ledger, merge, pipeline, quarantine, settle, staging
+from loader import account, archive, cli, compare, decode, ledger, merge, pipeline, quarantine, settle, staging
 
 _PACKAGE = str(Path(cli.__file__).parent) + os.sep
 
@@ -307,7 +307,7 @@ STEPS: dict[str, Install] = {
     "merged, not told apart": before(compare, "tell_apart"),
     "merged a unit": after(merge.Merger, "merge"),
     "merged all": before(pipeline.Pipeline, "_explain_set_aside"),
-    "accounted": after(pipeline.Pipeline, "_account"),
+    "accounted": after(account, "account"),
     "quarantine written, not renamed": rename_to(".rejected.ndjson", afterwards=False),
     "quarantine renamed": rename_to(".rejected.ndjson", afterwards=True),
     "quarantine published": after(quarantine.RejectFile, "publish"),
