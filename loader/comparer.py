@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -16,9 +18,12 @@ from loader.contract import Contract
 from loader.database import Connection
 from loader.errors import DatabaseError
 
+# One that is being compared, and one so that the session need not wait for the next while the load's own is busy.
+_MOST_UNITS = 2
+
 
 class Comparer:
-    """Looks at one unit at a time; the context is left when it is not at work any more.
+    """Looks at units one after the other; the context is left when it is not at work any more.
 
     It only ever says of a unit that all its rows are stored, just so, which nothing that the load does can change.
     Whatever else it finds, or that it can't look, is nothing: the load's own session has to deal with the unit.
@@ -29,8 +34,7 @@ class Comparer:
         self._connect = connect
         self._contract = contract
         self._pool = ThreadPoolExecutor(1, "loader-compare")
-        self._unit: pl.DataFrame | None = None
-        self._looking: Future[list[Found] | None] | None = None
+        self._units: deque[tuple[pl.DataFrame, Future[list[Found] | None]]] = deque()
         self._is_useful = True
 
     def __enter__(self) -> Self:
@@ -41,39 +45,43 @@ class Comparer:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Wait for what it is at."""
-        self._pool.shutdown()
+        self._pool.shutdown(cancel_futures=True)
 
     def take(self, unit: pl.DataFrame) -> bool:
-        """Begin to compare `unit`, and say so; not where there is one in hand, or the last one was not all known."""
-        if self._unit is not None or not self._is_useful:
+        """Take `unit` to compare it, and say so; not where there is enough in hand, or one was not all known."""
+        if len(self._units) == _MOST_UNITS or not self._is_useful:
             return False
-        self._unit, self._looking = unit, self._pool.submit(self._look, unit)
+        self._units.append((unit, self._pool.submit(self._look, unit)))
         return True
 
     @property
     def is_done(self) -> bool:
-        """Whether there is a unit in hand and its answer is there."""
-        return self._looking is not None and self._looking.done()
+        """Whether there is a unit in hand, and the answer to the first of them is there."""
+        return bool(self._units) and self._units[0][1].done()
+
+    def give_back_unseen(self) -> pl.DataFrame | None:
+        """Return the last unit in hand, if it was not looked at yet."""
+        if not self._units or not self._units[-1][1].cancel():
+            return None
+        return self._units.pop()[0]
 
     def give_back(self) -> tuple[pl.DataFrame, list[Found] | None] | None:
-        """Wait for the unit in hand, if there is one; return it, and how many of its rows are duplicates of each file.
+        """Wait for the first unit in hand, if there is one; return it, and how many rows of each file it has.
 
         None in place of these: it is not known what its rows are.
         """
-        if self._unit is None or self._looking is None:
+        if not self._units:
             return None
-        answer = self._unit, self._looking.result()
-        self._unit = self._looking = None
-        return answer
+        unit, looking = self._units.popleft()
+        return unit, looking.result()
 
     def _look(self, unit: pl.DataFrame) -> list[Found] | None:
         found = None
-        try:
+        # The load does without, or meets the same trouble itself.
+        with suppress(psycopg.Error, DatabaseError):
             connection = self._connect()
             with connection.transaction():
                 found = compare.find_all(connection, unit, self._contract)
-        except (psycopg.Error, DatabaseError):  # The
-            pass
         if found is None or any(file.conflicts for file in found):
             self._is_useful = False
             return None

@@ -156,9 +156,9 @@ class Merger:
     def _is_known(self, unit: pl.DataFrame) -> bool:
         """Deal with a unit whose rows are all stored already, or are soon known to be; return False if they are not."""
         if self._comparer is not None:
-            if self._comparer.is_done:
-                self._settle_compared()
-            if self._comparer.take(unit):
+            while self._comparer.is_done:
+                self._settle_first()
+            if self._expects_known and self._comparer.take(unit):
                 return True
         return self._find_all(unit)
 
@@ -169,15 +169,27 @@ class Merger:
         return found is not None
 
     def _settle_compared(self) -> None:
-        """Deal with the unit that the comparer has in hand; no later row may be merged before."""
+        """Deal with all that the comparer has in hand; no later row may be merged before."""
+        if self._comparer is None:
+            return
+        last = self._comparer.give_back_unseen()
+        is_known = last is None or self._find_all(last)
+        while self._settle_first():
+            pass
+        if last is not None and not is_known:
+            self._merge(last)
+
+    def _settle_first(self) -> bool:
+        """Deal with the first of the units that the comparer has in hand; say whether there was one."""
         compared = self._comparer.give_back() if self._comparer is not None else None
         if compared is None:
-            return
+            return False
         unit, found = compared
         if found is None:
             self._merge(unit)
         else:
             self._leave_over(found)
+        return True
 
     def _merge_staged(self, rows: pl.DataFrame) -> None:
         """Stage rows and merge them; tell apart what is left over."""
