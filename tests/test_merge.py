@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 import uuid
@@ -168,6 +169,20 @@ def test_a_file_that_is_all_known_is_only_compared(
     assert copied == []
     assert sum(staged) == 1_000  # none of them twice
     assert [row["line"] for row in quarantined(landing)] == [4]
+
+
+def test_what_is_stored_in_another_spelling_is_a_duplicate(load: Load, landing: Path, staged: list[int]) -> None:
+    known = [event(properties={"a": 1.5, "b": [number, None], "c": {"x": "y"}}) for number in range(1_000)]
+    write_ndjson(landing / "a.ndjson", *known)
+    load()
+    staged.clear()
+    respelled = [
+        json.dumps(dict(reversed(row.items()))).replace("1.5", "15e-1").replace('"y"', r'"\u0079"') for row in known
+    ]
+    write_ndjson(landing / "b.ndjson", *respelled)
+    _, report = load()
+    assert (report["inserted"], report["duplicates"]) == (0, 1_000)
+    assert sum(staged) == 1_000
 
 
 @pytest.fixture
