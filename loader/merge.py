@@ -9,21 +9,21 @@ Keys are looked up first, except where the run has met nothing yet that was stor
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Generator, Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Generator, Iterable
 
 import polars as pl
 import psycopg
 from psycopg import errors
 
-from loader import compare, resources, staging
+from loader import aside, compare, resources, staging
+from loader.aside import SetAside
 from loader.compare import Found
 from loader.comparer import Comparer
 from loader.contract import KEY, PROVENANCE, Contract
 from loader.database import Connection, UuidArray, compose, identifiers, is_about_a_row
 from loader.encode import begun
 from loader.errors import AccountingError
-from loader.model import Counts, Problem
+from loader.model import Counts
 from loader.units import AGAIN, in_merge_order
 
 # Fewer rows than this are not worth another way than the plain one.
@@ -33,14 +33,6 @@ _MOST_PUT_OFF = 8192
 _MOST_UNITS_PUT_OFF = 8
 _EMPTY_INDEX_BYTES = 8192  # the first page of a B-tree holds no keys
 Encoded = Generator[bytes]  # rows in COPY's format
-
-
-class SetAside(NamedTuple):
-    """A staged row that is not in `events` and no duplicate, and why."""
-
-    file_id: int
-    line: int
-    problem: Problem
 
 
 class Merger:
@@ -195,8 +187,8 @@ class Merger:
         """Stage rows and merge them; tell apart what is left over."""
         rejected_before = self._rejected
         staging.clear(self._connection)
-        for file_id, line, problem in staging.stage(self._connection, rows, self._contract):
-            self._set_aside(file_id, line, problem)
+        for row in staging.stage(self._connection, rows, self._contract):
+            self._set_aside(row)
         inserted_before = self._inserted
         self._merge_rows(rows.select(PROVENANCE).sort(PROVENANCE))
         inserted = self._inserted - inserted_before
@@ -276,28 +268,19 @@ class Merger:
                 self._merge_rows(places[half:])
                 return
             self._connection.execute(resources.sql("unstage_row"), {"file_id": first[0], "line": first[1]})
-            self._set_aside(first[0], first[1], staging.refusal(error))
+            self._set_aside(SetAside(first[0], first[1], staging.refusal(error)))
 
     def _leave_over(self, found: list[Found]) -> None:
         for file_id, duplicates, conflicts in found:
             self.left_over[file_id].duplicates += duplicates
             self.left_over[file_id].conflicts += conflicts
 
-    def _set_aside(self, file_id: int, line: int, problem: Problem) -> None:
-        row = {"file_id": file_id, "line": line, "code": problem.code, "column_name": problem.column}
-        self._connection.execute(resources.sql("set_row_aside"), {**row, "message": problem.message})
-        self.left_over[file_id].rejected += 1
+    def _set_aside(self, row: SetAside) -> None:
+        aside.add(self._connection, row)
+        self.left_over[row.file_id].rejected += 1
         self._rejected += 1
 
 
 def _copied(rows: pl.DataFrame) -> pl.DataFrame:
     """Return `rows` without the unit that they came with, all of whose texts they would keep in memory."""
     return pl.DataFrame(rows.to_arrow())
-
-
-def set_aside(connection: Connection) -> Iterator[SetAside]:
-    """Yield the rows that were set aside in this transaction, by file and line."""
-    with connection.cursor(name="loader_set_aside") as cursor:
-        cursor.itersize = 1000
-        for file_id, line, code, column, message in cursor.execute(resources.sql("list_set_aside")):
-            yield SetAside(file_id, line, Problem(code, column, message))

@@ -20,7 +20,7 @@ from pathlib import Path
 import polars as pl
 import psycopg
 
-from loader import account, ahead, landing, ledger, merge, quarantine, resources
+from loader import account, ahead, aside, landing, ledger, merge, quarantine, resources
 from loader.ahead import Load, Part, Trouble
 from loader.comparer import Comparer
 from loader.contract import Contract
@@ -252,11 +252,11 @@ class Pipeline:
 
     def _explain_set_aside(self, connection: psycopg.Connection, by_id: dict[int, Item]) -> None:
         """Write the rows that Postgres refused and the conflicts to quarantine, as they stand in the file."""
-        for file_id, group in groupby(merge.set_aside(connection), key=lambda row: row.file_id):
+        for file_id, group in groupby(aside.rows(connection), key=lambda row: row.file_id):
             item = by_id[file_id]
             problems: deque[Problem] = deque()
 
-            def lines(rows: Iterator[merge.SetAside] = group, queue: deque[Problem] = problems) -> Iterator[int]:
+            def lines(rows: Iterator[aside.SetAside] = group, queue: deque[Problem] = problems) -> Iterator[int]:
                 for row in rows:
                     queue.append(row.problem)
                     yield row.line

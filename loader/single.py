@@ -12,7 +12,7 @@ import polars as pl
 import psycopg
 from psycopg.rows import tuple_row
 
-from loader import contract, merge, migrate, ndjson, resources, staging
+from loader import aside, contract, merge, migrate, ndjson, resources, staging
 from loader.contract import Contract
 from loader.database import Connection, connected, is_about_a_row, one_line
 from loader.errors import LoaderError
@@ -115,7 +115,7 @@ def _store(connection: Connection, row: pl.DataFrame) -> bool:
             staging.prepare(connection, terms)
             merger = merge.Merger(connection, terms)
             merger.merge(row)
-            aside = [found.problem for found in merge.set_aside(connection)]
+            problems = [row.problem for row in aside.rows(connection)]
             # A caller's transaction may go on to the next event: nothing of this one stays.
             connection.execute(resources.sql("clear_set_aside"))
     except psycopg.Error as error:
@@ -123,6 +123,6 @@ def _store(connection: Connection, row: pl.DataFrame) -> bool:
             raise
         problem = Problem("refused_by_postgres", error.diag.column_name, one_line(error))
         raise ValidationError([problem]) from error
-    if aside:
-        raise ValidationError(aside)
+    if problems:
+        raise ValidationError(problems)
     return merger.inserted == 1

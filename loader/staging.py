@@ -13,13 +13,12 @@ import psycopg
 from psycopg import sql
 
 from loader import resources
+from loader.aside import SetAside
 from loader.contract import PROVENANCE, Contract, Kind
 from loader.database import Connection, compose, identifiers, is_about_a_row, one_line
 from loader.encode import encode
 from loader.model import Problem
 from loader.prefetch import prefetched
-
-Refused = tuple[int, int, Problem]  # file_id, line, why
 
 
 def prepare(connection: Connection, contract: Contract) -> None:
@@ -54,7 +53,7 @@ def copy_into_events(
     return _copy(connection, "copy_events", encoded or encode(rows, contract, where), contract)
 
 
-def stage(connection: Connection, rows: pl.DataFrame, contract: Contract) -> list[Refused]:
+def stage(connection: Connection, rows: pl.DataFrame, contract: Contract) -> list[SetAside]:
     """COPY rows (`in_merge_order`) into the staging table, in their order; return those that Postgres refused.
 
     Where it refuses one, halve down to it.
@@ -72,7 +71,7 @@ def stage(connection: Connection, rows: pl.DataFrame, contract: Contract) -> lis
             half = rows.height // 2
             return stage(connection, rows[:half], contract) + stage(connection, rows[half:], contract)
         file_id, line = rows.select(PROVENANCE).row(0)
-        return [(file_id, line, refusal(error))]
+        return [SetAside(file_id, line, refusal(error))]
     return []
 
 
