@@ -40,10 +40,7 @@ def _move(file: LandingFile, digest: bytes, folder: Path) -> Path | None:
     if not file.in_landing or not is_same_file(file.path, file):
         return None
     try:
-        if not folder.is_dir():
-            folder.mkdir(parents=True, exist_ok=True)
-        target = _free_name(folder, file.path.name, digest)
-        file.path.rename(target)
+        target = _moved(file.path, digest, folder)
     except FileNotFoundError:
         return None  # Another loader was faster.
     except OSError as error:
@@ -53,6 +50,19 @@ def _move(file: LandingFile, digest: bytes, folder: Path) -> Path | None:
     # A producer has put another file in its place since the look above: that one was not loaded.
     _put_back(target, file.path)
     return None
+
+
+def _moved(path: Path, digest: bytes, folder: Path) -> Path:
+    """Move a file into `folder`, which is made where it is missing, and return where it is now."""
+    target = _free_name(folder, path.name, digest)
+    try:
+        path.rename(target)
+    except FileNotFoundError:
+        if folder.is_dir():
+            raise
+        folder.mkdir(parents=True, exist_ok=True)
+        path.rename(target)
+    return target
 
 
 def _free_name(folder: Path, name: str, digest: bytes) -> Path:

@@ -17,10 +17,10 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from io import BufferedReader
+from io import BufferedReader, BufferedWriter, FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self
 
 from loader.errors import FileProblem, FileUnavailable, LoaderError
 from loader.landing import opened
@@ -55,7 +55,7 @@ class RejectFile:
         self._source = printable(source)
         self._origin = origin
         self._digest = digest
-        self._file: IO[bytes] | None = None
+        self._file: FileIO | None = None
         self._lines: list[bytes] = []
         self._buffered = 0
         self._is_saved = False
@@ -141,7 +141,6 @@ class RejectFile:
     def _save(self) -> None:
         self._flush()
         assert self._file is not None  # noqa: S101 # _flush opened it
-        self._file.flush()
         os.fsync(self._file.fileno())
         self._is_saved = True
 
@@ -163,7 +162,7 @@ class RejectFile:
     def _flush(self) -> None:
         if self._file is None:
             self._temporary, self._file = _temporary_file(self._folder, self.path.name, self._digest)
-        self._file.writelines(self._lines)
+        _write(self._file, b"".join(self._lines))
         self._lines = []
         self._buffered = 0
 
@@ -226,9 +225,9 @@ def replace(path: Path, digest: bytes, lines: Iterable[bytes]) -> None:
     temporary: Path | None = None
     try:
         temporary, file = _temporary_file(path.parent, path.name, digest)
-        with file:
-            file.writelines(lines)
-            file.flush()
+        with BufferedWriter(file) as buffered:
+            buffered.writelines(lines)
+            buffered.flush()
             os.fsync(file.fileno())
             temporary.rename(path)
             temporary = None
@@ -274,7 +273,7 @@ def _is_of_another(path: Path, digest: bytes) -> bool:
     return found is not None and found != digest
 
 
-def _temporary_file(folder: Path, name: str, digest: bytes) -> tuple[Path, IO[bytes]]:
+def _temporary_file(folder: Path, name: str, digest: bytes) -> tuple[Path, FileIO]:
     """Create a private file that is locked for as long as this process lives, so that `sweep` leaves it alone."""
     unique = f".{os.getpid()}-{threading.get_native_id()}{_TEMPORARY}"
     path = folder / f".{stored_name(name, digest, unique)}"
@@ -292,8 +291,15 @@ def _temporary_file(folder: Path, name: str, digest: bytes) -> tuple[Path, IO[by
         # A sweep may have taken it for a leftover between its creation and its lock.
         with suppress(FileNotFoundError):
             if os.fstat(descriptor).st_ino == path.stat().st_ino:
-                return path, os.fdopen(descriptor, "wb")
+                return path, FileIO(descriptor, "wb")
         os.close(descriptor)
+
+
+def _write(file: FileIO, content: bytes) -> None:
+    """Write all of `content`, of which a full disk may take a part."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def _make_folder(folder: Path) -> None:
