@@ -1,4 +1,4 @@
-"""Loads whose blocks are decoded and checked ahead, the first of the next load while Postgres is busy with this one."""
+"""Loads decoded, checked and cut into units ahead, the first unit while Postgres is busy with the load before."""
 
 from __future__ import annotations
 
@@ -15,15 +15,24 @@ from loader.identify import Identified
 from loader.item import Item, begin
 from loader.model import Reject
 from loader.prefetch import prefetched
+from loader.units import Units
 from loader.validate import validate
 
 
-class Checked(NamedTuple):
-    """Rows of some items, validated. They carry no file_id yet: in its place stands that of their item in the list."""
+class Validated(NamedTuple):
+    """Rows of some items. They carry no file_id yet: in its place stands that of their item in the list."""
 
     read: list[tuple[int, int]]  # item, rows
     valid: pl.DataFrame
     rejects: list[Reject]
+
+
+class Checked(NamedTuple):
+    """Rows that have been read, those of them that are rejected, and maybe a unit of others: all as in Validated."""
+
+    read: list[tuple[int, int]]
+    rejects: list[Reject]
+    unit: pl.DataFrame | None
 
 
 class Trouble(NamedTuple):
@@ -82,7 +91,7 @@ def loads(
 
     parts: gives the parts of a load's readable items.
     """
-    with prefetched(_messages(batches, parts), depth=1) as messages:
+    with prefetched(_messages(batches, parts), depth=2) as messages:
         yield _handed_out(messages)
 
 
@@ -121,14 +130,32 @@ def _messages(
                     break
 
 
-def parts(
+def united(parts: Iterator[Validated | Trouble], units: Units) -> Generator[Part]:
+    """Put rows together to units."""
+    for part in parts:
+        if isinstance(part, Trouble):
+            yield part
+            continue
+        read, valid, rejects = part
+        units.take(valid)
+        del part, valid  # A unit may be of other rows, and these are as large.
+        for unit in units.due():
+            yield Checked(read, rejects, unit)
+            read, rejects = [], []
+        if read:
+            yield Checked(read, rejects, None)
+    for unit in units.due(is_end=True):
+        yield Checked([], [], unit)
+
+
+def validated(
     reader: BlockReader,
     contract: Contract,
     progress: Callable[[int, int, int], None],
     items: Sequence[Item],
     *,
     is_awaited: bool,
-) -> Generator[Part]:
+) -> Generator[Validated | Trouble]:
     """Decode and validate the rows of `items`; the first of them in a smaller part where they are awaited.
 
     Raises:
@@ -145,5 +172,5 @@ def parts(
     for block in paired(blocks, is_awaited=is_awaited):
         checked = validate(block, contract)
         progress(0, block.frame.height, len(checked.rejects))
-        yield Checked(block.frame.group_by("file_id").len().rows(), checked.valid, checked.rejects)
+        yield Validated(block.frame.group_by("file_id").len().rows(), checked.valid, checked.rejects)
     yield from troubles

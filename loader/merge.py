@@ -56,7 +56,7 @@ class Merger:
         self._comparer = comparer
         self._inserted = self._rejected = 0
         self._may_copy: bool | None = None  # not asked yet
-        self._index_bytes = self._ask_index_bytes()
+        self._index_bytes = index_bytes(connection)
         self._expects_known = False  # the unit before had nothing new
         self._may_expect_new = True
         self._expects_new = expects_new or self._index_bytes <= _EMPTY_INDEX_BYTES
@@ -77,10 +77,6 @@ class Merger:
     def index_bytes(self) -> int:
         """How large the index on event_id was before this load."""
         return self._index_bytes
-
-    def _ask_index_bytes(self) -> int:
-        row = self._connection.execute(resources.sql("key_size")).fetchone()
-        return row[0] if row else 0
 
     def encoded_ahead(self, units: Iterable[pl.DataFrame]) -> Generator[tuple[pl.DataFrame, Encoded | None]]:
         """Yield units, and the beginning of what will be copied of each, most likely: those rows that are not AGAIN.
@@ -279,6 +275,12 @@ class Merger:
         aside.add(self._connection, row)
         self.left_over[row.file_id].rejected += 1
         self._rejected += 1
+
+
+def index_bytes(connection: Connection) -> int:
+    """Return how large the index on event_id is."""
+    row = connection.execute(resources.sql("key_size")).fetchone()
+    return row[0] if row else 0
 
 
 def _copied(rows: pl.DataFrame) -> pl.DataFrame:

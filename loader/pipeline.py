@@ -45,7 +45,7 @@ from loader.run import BATCH_FILES
 from loader.seen import SeenKeys
 from loader.session import Session
 from loader.settings import Budget
-from loader.units import units
+from loader.units import Units
 
 Progress = Callable[[int, int, int], None]  # bytes read, rows read, rows rejected since the last call
 
@@ -63,10 +63,12 @@ class Pipeline:
         max_line_bytes: int,
         progress: Progress,
         seen: SeenKeys,
+        index_bytes: int,
     ) -> None:
         self._session = session
         self._contract = contract
         self._seen = seen
+        self._index_bytes = index_bytes  # of the index on event_id, when it was last looked at
         self._landing = landing_folder
         self._budget = budget
         self._progress = progress
@@ -79,12 +81,14 @@ class Pipeline:
     def loads(self, batches: Iterable[Sequence[Identified]]) -> AbstractContextManager[Iterator[Load]]:
         """Return the loads of `batches`, whose rows are read from now on, for as long as the context lasts."""
         are_awaited = chain([True], repeat(False))  # The rows of each later load are read beside the one before.
-        return ahead.loads(batches, lambda items: self._parts(items, is_awaited=next(are_awaited)))
+        return ahead.loads(batches, lambda items: self._parts(items, self._seen, is_awaited=next(are_awaited)))
 
-    def _parts(self, items: Sequence[Item], *, is_awaited: bool) -> Generator[Part]:
+    def _parts(self, items: Sequence[Item], seen: SeenKeys, *, is_awaited: bool) -> Generator[Part]:
         # A reader for each time: one load may be read again while the next is begun.
         reader = BlockReader(self._contract, max_line_bytes=self._max_line_bytes, advance=self._advance)
-        return ahead.parts(reader, self._contract, self._progress, items, is_awaited=is_awaited)
+        validated = ahead.validated(reader, self._contract, self._progress, items, is_awaited=is_awaited)
+        with prefetched(validated, depth=1) as parts:
+            yield from ahead.united(parts, Units(self._contract, seen, index_bytes=self._index_bytes))
 
     def load(self, load: Load) -> Iterator[list[Item]]:
         """Load files in one transaction, or in several where that can't be; yield those whose fate is certain.
@@ -152,7 +156,8 @@ class Pipeline:
             if taken:
                 publisher = reject_files.enter_context(Publisher(BATCH_FILES))
                 if parts is None or len(taken) < len(items):
-                    parts = reject_files.enter_context(prefetched(self._parts(taken, is_awaited=True), depth=1))
+                    seen = SeenKeys()  # Who begins anew has seen nothing.
+                    parts = reject_files.enter_context(prefetched(self._parts(taken, seen, is_awaited=True), depth=1))
                 later = self._stages(connection, taken, publisher, seen, parts, is_alone=len(items) == 1) + later
         return later
 
@@ -203,9 +208,9 @@ class Pipeline:
         later: list[list[Item]] = []
         with Comparer(self._session.second, self._contract) as comparer:
             merger = merge.Merger(connection, self._contract, expects_new=seen.expects_new, comparer=comparer)
-            frames = self._valid_frames(parts, items, later, publisher)
-            sorted_units = units(frames, self._contract, seen, index_bytes=merger.index_bytes)
-            with prefetched(merger.encoded_ahead(sorted_units), depth=1) as ready:
+            self._index_bytes = merger.index_bytes
+            units = self._units(parts, items, later, publisher)
+            with prefetched(merger.encoded_ahead(units), depth=1) as ready:
                 for unit, new_rows in ready:
                     merger.merge(unit, new_rows)
                 merger.finish()
@@ -230,10 +235,10 @@ class Pipeline:
         self._publish(loaded, publisher)
         return later
 
-    def _valid_frames(
+    def _units(
         self, parts: Iterator[Part], items: Sequence[Item], later: list[list[Item]], publisher: Publisher
     ) -> Iterator[pl.DataFrame]:
-        """Count the rows, keep the rejects, and yield the rest with their file's id."""
+        """Count the rows, keep the rejects, and yield units of the others with their files' ids."""
         ids = pl.Series("file_id", [item.file_id for item in items], pl.Int64)
         for part in parts:
             if isinstance(part, Trouble):
@@ -247,7 +252,8 @@ class Pipeline:
                 items[place].counts.read += rows
             for place, rejects in groupby(part.rejects, key=lambda reject: reject.file_id):
                 self._reject(items[place], list(rejects))
-            yield part.valid.with_columns(ids.gather(part.valid["file_id"]))
+            if part.unit is not None:  # The ids ascend with the places, and so are in the same order.
+                yield part.unit.with_columns(ids.gather(part.unit["file_id"]))
         publisher.begin([item.rejects for item in items if item.rejects is not None])
 
     def _explain_set_aside(self, connection: psycopg.Connection, by_id: dict[int, Item]) -> None:

@@ -129,7 +129,7 @@ def _load(
     # Heavy imports stand here, since a run that finds nothing needs none of them, and the first files are hashed
     # meanwhile.
     with _lean_imports():
-        from loader import contract, migrate, quarantine
+        from loader import contract, merge, migrate, quarantine
         from loader.database import connected, refuse_pooler, reported
         from loader.workers import Workers
 
@@ -142,9 +142,11 @@ def _load(
             for name in migrate.migrate(connection):
                 watcher.notify(f"migrated: {name}")
             migrate.check_events(connection, terms)
+            with reported("looking at the size of events"):
+                index_bytes = merge.index_bytes(connection)
         # The workers are joined out here: CPython 3.11 was seen to skip a handler in the very frame that waits, where
         # Ctrl-C came at its loop's jump.
-        with Workers(settings, terms, conninfo, identification, watcher) as workers:
+        with Workers(settings, terms, conninfo, identification, watcher, index_bytes=index_bytes) as workers:
             for outcome in workers.outcomes():
                 report.add(outcome)
                 watcher.finished(outcome)

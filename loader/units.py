@@ -6,9 +6,8 @@ Postgres works on it. Where the index of events is large and the keys are random
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterator
 
 import polars as pl
 
@@ -27,58 +26,77 @@ _LEAST_HELD_BYTES = 16 << 20
 _MOST_HELD_BYTES = 96 << 20
 
 
-def units(
-    frames: Iterable[pl.DataFrame], contract: Contract, seen: SeenKeys, *, index_bytes: int
-) -> Generator[pl.DataFrame]:
-    """Put frames (Block.frame's columns) together, and yield them `in_merge_order`.
+class Units:
+    """Puts frames together to units, each `in_merge_order`.
 
     In AGAIN, rows count as well whose event_id is among `seen`, to which those of each unit are added. Of rows with the
     same event_id, those that came first are in the earlier unit.
-    index_bytes: how large the index on event_id is before.
     """
-    rest = (with_binary_ids(frame, contract) for frame in frames if not frame.is_empty())
-    for rows in _grouped(rest, index_bytes):
-        unit = in_merge_order(rows)
-        yield unit.with_columns((unit[AGAIN] | seen.add(unit[KEY])).alias(AGAIN))
 
+    def __init__(self, contract: Contract, seen: SeenKeys, *, index_bytes: int) -> None:
+        """index_bytes: how large the index on event_id is before."""
+        self._contract = contract
+        self._seen = seen
+        self._index_bytes = index_bytes
+        # While the index is small: rows that are no unit yet. `_before` are the bytes of all units before.
+        self._gathered: list[pl.DataFrame] = []
+        self._gathered_bytes = self._before = 0
+        # Once it is large: rows that wait for it to be known whether keys are mixed, and those held back if they are.
+        self._waiting: deque[pl.DataFrame] = deque()
+        self._are_mixed: bool | None = None
+        self._ranges: Ranges | None = None
+        self._come = 0
 
-def _grouped(frames: Iterator[pl.DataFrame], index_bytes: int) -> Iterator[pl.DataFrame]:
-    """Yield the rows of each unit; they come one after the other until the index is large."""
-    held: list[pl.DataFrame] = []
-    size = before = 0
-    while index_bytes <= _SMALL_INDEX_BYTES and (frame := next(frames, None)) is not None:
-        held.append(frame)
-        size += _size(frame)
-        index_bytes += frame.height * _INDEX_BYTES_PER_ROW
-        del frame
+    def take(self, frame: pl.DataFrame) -> None:
+        """Take in rows (Block.frame's columns)."""
+        if frame.is_empty():
+            return
+        rows = with_binary_ids(frame, self._contract)
+        if self._index_bytes > _SMALL_INDEX_BYTES:
+            self._waiting.append(rows)
+            return
+        self._gathered.append(rows)
+        self._gathered_bytes += _size(rows)
+        self._index_bytes += rows.height * _INDEX_BYTES_PER_ROW
+
+    def due(self, *, is_end: bool = False) -> Iterator[pl.DataFrame]:
+        """Yield the units that it is time for; at the end, all that is left."""
+        for rows in self._grouped(is_end=is_end):
+            unit = in_merge_order(rows)
+            yield unit.with_columns((unit[AGAIN] | self._seen.add(unit[KEY])).alias(AGAIN))
+
+    def _grouped(self, *, is_end: bool) -> Iterator[pl.DataFrame]:
+        """Yield the rows of each unit; they come one after the other until the index is large."""
         # The first is what there is, for Postgres waits for it.
-        if size >= min(_UNIT_BYTES, before):
-            yield pl.concat(held)
-            held.clear()
-            before += size
-            size = 0
-    if held:
-        yield pl.concat(held)
-    yield from _by_range(frames)
+        is_enough = self._gathered_bytes >= min(_UNIT_BYTES, self._before)
+        if self._gathered and (is_enough or is_end or self._waiting):
+            rows = pl.concat(self._gathered)
+            self._gathered.clear()
+            self._before += self._gathered_bytes
+            self._gathered_bytes = 0
+            yield rows
+        if self._are_mixed is None and len(self._waiting) == 2:  # noqa: PLR2004
+            self._are_mixed = are_mixed(self._waiting[0][KEY], self._waiting[1][KEY])
+        if self._are_mixed:
+            yield from self._by_range(is_end=is_end)
+        elif is_end or self._are_mixed is False:  # Keys that ascend are close together anyhow.
+            while self._waiting:
+                yield self._waiting.popleft()
 
-
-def _by_range(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """Yield rows by range of keys, or as they come where the keys ascend, so that they are close together anyhow."""
-    waiting = deque(itertools.islice(frames, 2))
-    if len(waiting) < 2 or not are_mixed(waiting[0][KEY], waiting[1][KEY]):  # noqa: PLR2004
-        yield from waiting
-        yield from frames
-        return
-    ranges = Ranges(waiting[0][KEY])
-    come = 0
-    while (frame := waiting.popleft() if waiting else next(frames, None)) is not None:
-        size = _size(frame)
-        come += size
-        ranges.add(frame, size)
-        del frame  # It is as large as what is held back.
-        while ranges.size > min(max(come * 2 // 3, _LEAST_HELD_BYTES), _MOST_HELD_BYTES):
-            yield ranges.pop_fullest()
-    yield from ranges.drain(_UNIT_BYTES)
+    def _by_range(self, *, is_end: bool) -> Iterator[pl.DataFrame]:
+        """Hold rows back by range of keys; yield those of the fullest ranges where enough are held."""
+        if self._ranges is None:
+            self._ranges = Ranges(self._waiting[0][KEY])
+        while self._waiting:
+            rows = self._waiting.popleft()
+            size = _size(rows)
+            self._come += size
+            self._ranges.add(rows, size)
+            del rows  # They are as large as what is held back.
+            while self._ranges.size > min(max(self._come * 2 // 3, _LEAST_HELD_BYTES), _MOST_HELD_BYTES):
+                yield self._ranges.pop_fullest()
+        if is_end:
+            yield from self._ranges.drain(_UNIT_BYTES)
 
 
 def with_binary_ids(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:

@@ -34,6 +34,8 @@ class Workers:
         conninfo: str,
         identification: Identification,
         watcher: Watcher,
+        *,
+        index_bytes: int,
     ) -> None:
         self._settings = settings
         self._contract = contract
@@ -42,6 +44,7 @@ class Workers:
         # Each worker ends with None, or with the error that ended it.
         self._done: queue.SimpleQueue[FileOutcome | BaseException | None] = queue.SimpleQueue()
         self._seen = SeenKeys()
+        self._index_bytes = index_bytes
         self._stopped = threading.Event()  # no further batch is begun
         self._abandoned = threading.Event()  # the load in hand is given up, too
         self._sessions = [
@@ -123,6 +126,7 @@ class Workers:
                     max_line_bytes=self._settings.max_line_bytes,
                     progress=self._progress,
                     seen=self._seen,
+                    index_bytes=self._index_bytes,
                 )
                 with pipeline.loads(self._identification.batches()) as loads:
                     for load in loads:

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from loader import ahead
-from loader.ahead import Checked, Part, Trouble
+from loader.ahead import Checked, Part, Trouble, Validated
 from loader.errors import Abandoned, FileUnavailable
 from loader.identify import Identified
 from loader.item import Item
@@ -35,7 +35,13 @@ def batch(*names: str) -> list[Identified]:
 
 
 def part(place: int, rows: int) -> Checked:
-    return Checked([(place, rows)], pl.DataFrame(), [])
+    return Checked([(place, rows)], [], pl.DataFrame())
+
+
+def unit_of(part: Part) -> pl.DataFrame:
+    assert isinstance(part, Checked)
+    assert part.unit is not None
+    return part.unit
 
 
 def counted(items: Sequence[Item]) -> Generator[Part]:
@@ -73,7 +79,9 @@ def test_no_part_is_kept_once_the_next_one_is_taken() -> None:
 
     with ahead.loads([batch("a")], many) as loads:
         load = next(loads)
-        frames = [weakref.ref(found.valid) for found in load.parts() if isinstance(found, Checked)]
+        frames = [
+            weakref.ref(found.unit) for found in load.parts() if isinstance(found, Checked) and found.unit is not None
+        ]
         assert [frame() for frame in frames[:-1]] == [None] * 4
 
 
@@ -171,16 +179,16 @@ def test_rows_that_postgres_waits_for_come_in_the_smallest_part(
     monkeypatch.setattr("loader.decode.BLOCK_BYTES", 8192)
     monkeypatch.setattr("loader.run.BATCH_FILES", 1)
     parts: list[list[int]] = []
-    really = ahead.parts
+    really = ahead.validated
 
-    def noting(*arguments: Any, **named: Any) -> Generator[Part]:
+    def noting(*arguments: Any, **named: Any) -> Generator[Validated | Trouble]:
         parts.append([])
         for found in really(*arguments, **named):
-            assert isinstance(found, Checked)
+            assert isinstance(found, Validated)
             parts[-1].append(found.valid.height)
             yield found
 
-    monkeypatch.setattr(ahead, "parts", noting)
+    monkeypatch.setattr(ahead, "validated", noting)
     for name in "abc":
         write_ndjson(landing / f"{name}.ndjson", *(event() for _ in range(200)))
     _, report = load("--jobs", "1")

@@ -52,7 +52,12 @@ def _ascending() -> Iterator[uuid.UUID]:
 
 
 def _units(frames: list[pl.DataFrame], index_bytes: int) -> list[pl.DataFrame]:
-    return list(units.units(frames, TERMS, SeenKeys(), index_bytes=index_bytes))
+    cut = units.Units(TERMS, SeenKeys(), index_bytes=index_bytes)
+    found: list[pl.DataFrame] = []
+    for frame in frames:
+        cut.take(frame)
+        found += cut.due()
+    return [*found, *cut.due(is_end=True)]
 
 
 def _spread(unit: pl.DataFrame) -> float:

@@ -34,7 +34,7 @@ import psycopg
 from psycopg import generators, sql
 from psycopg.pq import ExecStatus
 
-from loader import account, archive, cli, compare, decode, ledger, merge, pipeline, quarantine, settle, staging
+from loader import account, archive, cli, compare, decode, ledger, merge, pipeline, quarantine, settle, staging, units
 
 _PACKAGE = str(Path(cli.__file__).parent) + os.sep
 
@@ -301,7 +301,7 @@ STEPS: dict[str, Install] = {
     "made the staging table": after_statement("CREATE TEMPORARY TABLE"),
     "wrote half a block to COPY": half_a_block,
     "wrote to COPY": after(psycopg.Copy, "write"),
-    "sorted a unit": each_item(pipeline, "units"),
+    "sorted a unit": each_item(units.Units, "due"),
     "copied into events": after(staging, "copy_into_events"),
     "staged": after(staging, "stage"),
     "merged, not told apart": before(compare, "tell_apart"),
