@@ -19,6 +19,8 @@ from loader.names import printable
 from loader.quarantine import QuarantineError
 from loader.session import Session
 
+_REPORT_SECONDS = 0.1
+
 
 class Settler:
     """Settles items in order, in a thread of its own, so that the next load need not wait for many files to be moved.
@@ -27,9 +29,9 @@ class Settler:
     """
 
     def __init__(
-        self, session: Session, folder: Path, contract_version: str, on_settled: Callable[[FileOutcome], None]
+        self, session: Session, folder: Path, contract_version: str, on_settled: Callable[[Sequence[FileOutcome]], None]
     ) -> None:
-        """`on_settled` is called from any thread."""
+        """`on_settled` is called from any thread, with some outcomes after the other."""
         self._session = session
         self._folder = folder
         self._contract_version = contract_version
@@ -68,9 +70,18 @@ class Settler:
         self._settling.clear()
 
     def _settle(self, items: Iterable[Item]) -> None:
-        for item in items:
-            self._settle_one(item)
-            self._on_settled(item.outcome)
+        # Several at once: each time another thread wakes up for them, and takes the interpreter.
+        settled: list[FileOutcome] = []
+        last = time.monotonic()
+        try:
+            for item in items:
+                self._settle_one(item)
+                settled.append(item.outcome)
+                if time.monotonic() - last > _REPORT_SECONDS:
+                    self._on_settled(settled)
+                    settled, last = [], time.monotonic()
+        finally:
+            self._on_settled(settled)
 
     def _settle_one(self, item: Item) -> None:
         outcome = item.outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -42,7 +42,7 @@ class Workers:
         self._watcher = watcher
         self._identification = identification
         # Each worker ends with None, or with the error that ended it.
-        self._done: queue.SimpleQueue[FileOutcome | BaseException | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[Sequence[FileOutcome] | BaseException | None] = queue.SimpleQueue()
         self._seen = SeenKeys()
         self._index_bytes = index_bytes
         self._stopped = threading.Event()  # no further batch is begun
@@ -93,8 +93,8 @@ class Workers:
                 done = self._done.get(timeout=_POLL_SECONDS)
             except queue.Empty:
                 continue
-            if isinstance(done, FileOutcome):
-                yield done
+            if isinstance(done, Sequence):
+                yield from done
                 continue
             running -= 1
             if done is not None:
