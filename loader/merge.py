@@ -97,17 +97,18 @@ class Merger:
             AccountingError: rows were neither inserted nor found in `events`.
             psycopg.Error: the database fails for another reason than a row's content.
         """
-        if self._expects_known and self._is_known(unit):
+        was_compared = self._expects_known
+        if was_compared and self._is_known(unit):
             return
         self._settle_compared()
-        self._merge(unit, new_rows)
+        self._merge(unit, new_rows, was_compared=was_compared)
 
-    def _merge(self, unit: pl.DataFrame, new_rows: Encoded | None = None) -> None:
+    def _merge(self, unit: pl.DataFrame, new_rows: Encoded | None = None, *, was_compared: bool = False) -> None:
         if self._overtakes(unit):
             self._merge_put_off()
+        self._expects_known = False
         rest = self._copy_new(unit, new_rows) if unit.height >= _FEW and self._can_copy() else unit
-        self._expects_known = rest.height == unit.height >= _FEW
-        if rest.is_empty() or (self._expects_known and self._find_all(rest)):
+        if rest.is_empty() or (self._expects_known and not was_compared and self._find_all(rest)):
             return
         is_whole = rest.height == unit.height
         self._put_off.append(rest if is_whole else _copied(rest))
@@ -165,7 +166,7 @@ class Merger:
         while self._settle_first():
             pass
         if last is not None and not is_known:
-            self._merge(last)
+            self._merge(last, was_compared=True)
 
     def _settle_first(self) -> bool:
         """Deal with the first of the units that the comparer has in hand; say whether there was one."""
@@ -214,6 +215,7 @@ class Merger:
             except errors.UniqueViolation:
                 self._expects_new, self._may_expect_new = False, False
         is_known = self._look_up(unit[KEY])
+        self._expects_known = bool(is_known.all())
         self._expects_new = self._may_expect_new and not (is_known & ~unit[AGAIN]).any()
         try:
             return self._copy(unit, ~(unit[AGAIN] | is_known))

@@ -246,6 +246,24 @@ def test_a_new_row_that_the_second_session_meets_wins_over_those_after_it(
     assert query("SELECT line FROM events WHERE user_id = 'first'") == [(301,)]
 
 
+def test_new_rows_are_not_compared_though_postgres_refuses_some(
+    load: Load, query: Query, landing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[int] = []
+    original = compare.find_all
+
+    def noting(connection: Connection, unit: pl.DataFrame, contract: contract.Contract) -> list[Found] | None:
+        compared.append(unit.height)
+        return original(connection, unit, contract)
+
+    monkeypatch.setattr(compare, "find_all", noting)
+    query("ALTER TABLE events ADD CHECK (user_id <> 'refused')")
+    write_ndjson(landing / "a.ndjson", *(event(user_id="refused" if place % 60 == 0 else "u") for place in range(900)))
+    _, report = load()
+    assert (report["inserted"], report["rejected"]) == (885, 15)
+    assert compared == []
+
+
 def test_a_second_session_that_is_lost_costs_nothing(
     load: Load, landing: Path, query: Query, beside: list[Callable[[Connection], object]]
 ) -> None:
