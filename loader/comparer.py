@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from types import TracebackType
 from typing import Self
 
@@ -29,9 +29,11 @@ class Comparer:
     Whatever else it finds, or that it can't look, is nothing: the load's own session has to deal with the unit.
     """
 
-    def __init__(self, connect: Callable[[], Connection], contract: Contract) -> None:
-        """`connect` gives the session, each time the same; it is called from a thread."""
+    def __init__(self, connect: Callable[[], AbstractContextManager[Connection]], contract: Contract) -> None:
+        """`connect` makes the session, when there is the first unit; it is called from a thread."""
         self._connect = connect
+        self._connection: Connection | None = None
+        self._stack = ExitStack()
         self._contract = contract
         self._pool = ThreadPoolExecutor(1, "loader-compare")
         self._units: deque[tuple[pl.DataFrame, Future[list[Found] | None]]] = deque()
@@ -44,11 +46,12 @@ class Comparer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Wait for what it is at."""
+        """Wait for what it is at, and close the session."""
         self._pool.shutdown(cancel_futures=True)
+        self._stack.close()
 
     def take(self, unit: pl.DataFrame) -> bool:
-        """Take `unit` to compare it, and say so; not where there is enough in hand, or one was not all known."""
+        """Take `unit` to compare it, and say so; not where there is enough in hand, or one came to nothing."""
         if len(self._units) == _MOST_UNITS or not self._is_useful:
             return False
         self._units.append((unit, self._pool.submit(self._look, unit)))
@@ -78,10 +81,10 @@ class Comparer:
     def _look(self, unit: pl.DataFrame) -> list[Found] | None:
         found = None
         # The load does without, or meets the same trouble itself.
-        with suppress(psycopg.Error, DatabaseError):
-            connection = self._connect()
-            with connection.transaction():
-                found = compare.find_all(connection, unit, self._contract)
+        with suppress(psycopg.Error, DatabaseError, OSError):
+            self._connection = self._connection or self._stack.enter_context(self._connect())
+            with self._connection.transaction(force_rollback=True):  # There is nothing to keep.
+                found = compare.find_all(self._connection, unit, self._contract)
         if found is None or any(file.conflicts for file in found):
             self._is_useful = False
             return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
@@ -25,7 +25,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 MINIMUM_VERSION = 140_000
 _CONNECT_TIMEOUT_SECONDS = 10
-_LOCK_TIMEOUT = "300s"
+LOCK_TIMEOUT = "300s"
 _CHECK_INTERVAL = "5s"
 # Either side notices within two minutes when the other vanishes; by default, after two hours. (Not tcp_user_timeout: it
 # also ends a connection whose COPY waits for a lock.)
@@ -86,8 +86,10 @@ class _UuidArrayDumper(Dumper):
 
 
 @contextmanager
-def connected(conninfo: str) -> Iterator[Connection]:
+def connected(conninfo: str, on_open: Callable[[Connection], object] = lambda _: None) -> Iterator[Connection]:
     """Yield an autocommit connection with the loader's session settings.
+
+    on_open: is given the connection before anything is said over it, so that another thread can end it.
 
     Raises:
         DatabaseError: it can't be reached, refuses the login, is too old, or isn't UTF-8.
@@ -102,6 +104,7 @@ def connected(conninfo: str) -> Iterator[Connection]:
         connection = psycopg.connect(make_conninfo("", **given), autocommit=True)
     except psycopg.Error as error:
         raise DatabaseError(f"can't connect to {describe(conninfo)}: {one_line(error)}") from error
+    on_open(connection)
     try:
         with reported(f"can't prepare a session on {describe(conninfo)}"):
             _prepare(connection, conninfo)
@@ -143,7 +146,7 @@ def _prepare(connection: Connection, conninfo: str) -> None:
     connection.adapters.register_dumper(UuidArray, _UuidArrayDumper)
     _widen(connection)
     keepalives = {f"keepalives_{name}": str(value) for name, value in _KEEPALIVES.items()}
-    settings = {"lock_timeout": _LOCK_TIMEOUT, "check_interval": _CHECK_INTERVAL, **keepalives}
+    settings = {"lock_timeout": LOCK_TIMEOUT, "check_interval": _CHECK_INTERVAL, **keepalives}
     try:
         connection.execute(resources.sql("session"), settings)
     except errors.InvalidParameterValue:
@@ -167,10 +170,10 @@ def refuse_pooler(connection: Connection, conninfo: str) -> None:
     Raises:
         DatabaseError: a pooler in transaction mode stands in between.
     """
-    backend = _backend(connection)
-    if backend == connection.info.backend_pid:
+    if not is_pooled(connection):
         return
-    # A pooler answers with a number of its own. In transaction mode it lends this session's backend to whoever comes
+    backend = _backend(connection)
+    # In transaction mode a pooler lends this session's backend to whoever comes
     # next; the other modes keep it apart.
     with connected(conninfo) as other, other.transaction():
         _backend(other)
@@ -179,6 +182,11 @@ def refuse_pooler(connection: Connection, conninfo: str) -> None:
                 f"{describe(conninfo)} is a pooler in transaction mode, which the loader can't work through: "
                 "connect straight to the server, or through a pool in session mode"
             )
+
+
+def is_pooled(connection: Connection) -> bool:
+    """Say whether there is a pooler in between, which answers with a number of its own at login."""
+    return _backend(connection) != connection.info.backend_pid
 
 
 def _backend(connection: Connection) -> int:

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from psycopg import sql
 from psycopg.types.json import Json
 
-from loader import __version__, resources
-from loader.database import LOAD_LOCK, LOCK_CLASS, Connection
+from loader import __version__, database, resources
+from loader.database import Connection
 from loader.model import Counts, Status
 
 
@@ -53,8 +54,14 @@ class Loaded:
 
 def enter_load(connection: Connection, *, is_alone: bool) -> None:
     """Begin a load, beside those of other loaders or, once these have ended, alone until the end of the transaction."""
-    parameters = {"is_alone": is_alone, "lock_class": LOCK_CLASS, "load_lock": LOAD_LOCK}
-    connection.execute(resources.sql("enter_load"), parameters)
+    values = {
+        "is_alone": is_alone,
+        "lock_class": database.LOCK_CLASS,
+        "load_lock": database.LOAD_LOCK,
+        "lock_timeout": database.LOCK_TIMEOUT,
+    }
+    query = database.compose("enter_load", **{name: sql.Literal(value) for name, value in values.items()})
+    connection.execute(query, prepare=False)  # Several commands can't be prepared.
 
 
 def claim(connection: Connection, digests: Sequence[bytes]) -> dict[bytes, Claim]:

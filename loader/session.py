@@ -6,8 +6,8 @@ import os
 import random
 import socket
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -16,7 +16,7 @@ import psycopg
 from loader import resources, staging
 from loader.conninfo import describe
 from loader.contract import Contract
-from loader.database import Connection, connected, is_collision, is_passing, one_line
+from loader.database import Connection, connected, is_collision, is_passing, is_pooled, one_line
 from loader.errors import Abandoned, AccountingError, DatabaseError, LoaderError
 
 T = TypeVar("T")
@@ -38,7 +38,8 @@ class Session:
         self._abandoned = abandoned
         self._stack = ExitStack()
         self._connection: Connection | None = None
-        self._second: Connection | None = None
+        self._opened: list[Connection] = []  # all that were, since `close`
+        self._is_pooled = False
         self.has_collided = False  # with other sessions, in the attempt before; never twice in a row
 
     def __enter__(self) -> Self:
@@ -54,44 +55,46 @@ class Session:
     def connection(self) -> Connection:
         """Return the session."""
         if self._connection is None:
-            self._connection = self._stack.enter_context(connected(self._conninfo))
-            staging.prepare(self._connection, self._contract)
+            connection = self._stack.enter_context(connected(self._conninfo, self._opened.append))
+            staging.prepare(connection, self._contract)
+            self._is_pooled = is_pooled(connection)
+            self._connection = connection
         return self._connection
 
-    def second(self) -> Connection:
-        """Return a second session, beside the first, for what can be done without. It waits for nobody's lock for long.
+    @contextmanager
+    def second(self) -> Iterator[Connection]:
+        """Yield a second session, beside the first, for what can be done without. It waits for nobody's lock for long.
 
         Raises:
             DatabaseError: there is none to be had.
         """
-        if self._second is None or self._second.closed:
-            self._second = self._stack.enter_context(connected(self._conninfo))
-            self._second.execute(resources.sql("wait_briefly"))
-            staging.prepare(self._second, self._contract)
-        return self._second
+        if self._is_pooled:
+            raise DatabaseError("a pooler could let it wait for one of the sessions that wait for it")
+        with connected(self._conninfo, self._opened.append) as connection:
+            connection.execute(resources.sql("wait_briefly"))
+            staging.prepare(connection, self._contract)
+            yield connection
 
     def cancel(self) -> None:
         """Cancel what the server is doing for this session; called from another thread."""
-        for connection in self._open():
+        for connection in [*self._opened]:
             with suppress(psycopg.Error):  # It may be closed by now, or beyond reach.
                 connection.cancel_safe(timeout=_CANCEL_SECONDS)
 
     def cut(self) -> None:
-        """End the connection where cancelling came to nothing; called from another thread."""
-        for connection in self._open():
+        """End all connections where cancelling came to nothing; called from another thread."""
+        for connection in [*self._opened]:
             with (
                 suppress(psycopg.Error, OSError),  # It may be closed by now.
                 socket.socket(fileno=os.dup(connection.fileno())) as own,
             ):
                 own.shutdown(socket.SHUT_RDWR)
 
-    def _open(self) -> list[Connection]:
-        return [connection for connection in (self._connection, self._second) if connection is not None]
-
     def close(self) -> None:
         """Close the session; what was not committed is rolled back."""
-        self._connection = self._second = None
+        self._connection = None
         self._stack.close()
+        self._opened.clear()
 
     def retrying(self, action: Callable[[], T]) -> T:
         """Run `action`, which must be safe to repeat, until it succeeds or fails for good.

@@ -362,7 +362,7 @@ def test_events_is_locked_for_a_while(database: str, landing: Path) -> None:
 
 
 def test_events_is_locked_for_too_long(database: str, landing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loader_database, "_LOCK_TIMEOUT", "50ms")
+    monkeypatch.setattr(loader_database, "LOCK_TIMEOUT", "50ms")
     drop(landing, corpus.corpus())
     with session(database) as owner:
         owner.execute("LOCK events IN ACCESS EXCLUSIVE MODE")
