@@ -1,9 +1,9 @@
 """A load: one transaction that takes one large file, or many small ones, from the landing folder into `events`.
 
-    identify -> decode -> validate -> claim -> units -> merge -> quarantine + ledger -> COMMIT -> archive
+    identify -> decode -> validate -> units -> claim -> merge -> quarantine + ledger -> COMMIT -> archive
 
-Decode with validate, sorting into units, and merge run each in a thread of their own, a block or two apart; the first
-block of a load is ready when the one before it ends. Whatever dies before COMMIT leaves nothing but the file in
+Decode with validate, sorting into units, and merge run each in a thread of their own, a unit or two apart; the first
+unit of a load is ready when the one before it ends. Whatever dies before COMMIT leaves nothing but the file in
 landing; whatever dies after it is mended by the next run, to which the ledger says that this content is loaded: it only
 moves the file.
 """
@@ -13,8 +13,8 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
-from itertools import chain, count, groupby, repeat
+from contextlib import AbstractContextManager, ExitStack, closing
+from itertools import chain, groupby, repeat
 from pathlib import Path
 
 import polars as pl
@@ -102,7 +102,7 @@ class Pipeline:
         """
         for item in load.items:
             item.started = time.monotonic()
-        later = deque(self._load_together(load.readable, (self._seen, load.parts())) if load.readable else [])
+        later = deque(self._load_together(load.readable, load) if load.readable else [])
         yield _without(later, load.items)
         while later:
             items = later.popleft()
@@ -110,17 +110,14 @@ class Pipeline:
             yield _without(still_later, items)
             later.extendleft(reversed(still_later))
 
-    def _load_together(
-        self, items: Sequence[Item], first_attempt: tuple[SeenKeys, Iterator[Part]] | None = None
-    ) -> list[list[Item]]:
+    def _load_together(self, items: Sequence[Item], load: Load | None = None) -> list[list[Item]]:
         """Load items in one transaction, again where trouble passes; return those that must be loaded after it.
 
         They come as they must be loaded, those of each list together. Of an item alone none is left.
         """
-        # After an attempt that came to nothing its parts are used up, and its keys are not known from anywhere.
-        attempts = chain([first_attempt] if first_attempt else [], ((SeenKeys(), None) for _ in count()))
+        attempts = _attempts(load)
         try:
-            return self._session.retrying(lambda: self._transaction(items, *next(attempts)))
+            return self._session.retrying(lambda: self._transaction(items, next(attempts)))
         except (FileProblem, AccountingError, QuarantineError) as error:
             if len(items) > 1:
                 return [[item] for item in items]
@@ -138,10 +135,10 @@ class Pipeline:
             items[0].problem = FileUnavailable("internal_error", printable(f"{type(error).__name__}: {error}"))
         return []
 
-    def _transaction(self, items: Sequence[Item], seen: SeenKeys, parts: Iterator[Part] | None) -> list[list[Item]]:
+    def _transaction(self, items: Sequence[Item], load: Load | None) -> list[list[Item]]:
         """Load items; everything is committed, or nothing is. Return as `_load_together`.
 
-        parts: the rows of `items`, where they are being read already.
+        load: has the rows of `items`, where they are being read already.
         """
         connection = self._session.connection()
         with ExitStack() as reject_files, connection.transaction():
@@ -155,10 +152,13 @@ class Pipeline:
                 item.rejects = reject_files.enter_context(rejects)
             if taken:
                 publisher = reject_files.enter_context(Publisher(BATCH_FILES))
-                if parts is None or len(taken) < len(items):
-                    seen = SeenKeys()  # Who begins anew has seen nothing.
-                    parts = reject_files.enter_context(prefetched(self._parts(taken, seen, is_awaited=True), depth=1))
-                later = self._stages(connection, taken, publisher, seen, parts, is_alone=len(items) == 1) + later
+                if load is not None and len(taken) < len(items):
+                    load.end()  # It has rows of the others, too.
+                    load = None
+                seen = self._seen if load is not None else SeenKeys()  # Who begins anew has seen nothing.
+                parts = load.parts() if load is not None else self._parts(taken, seen, is_awaited=True)
+                ready = reject_files.enter_context(closing(parts))
+                later = self._stages(connection, taken, publisher, seen, ready, is_alone=len(items) == 1) + later
         return later
 
     def _claim(self, connection: psycopg.Connection, items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
@@ -170,7 +170,7 @@ class Pipeline:
         for item in [item for item in items if first[item.digest] is item]:
             # An earlier attempt may have left some.
             item.outcome.counts, item.outcome.reject_codes, item.outcome.quarantine = Counts(), {}, None
-            item.problem = None
+            item.problem = item.outcome.error = None
             match claims[item.digest]:
                 case ledger.Claim.TAKEN:
                     taken.append(item)
@@ -285,6 +285,14 @@ class Pipeline:
         publisher.publish([item.rejects for item in items if item.rejects is not None])
         if any(item.rejects_path for item in items):
             quarantine.make_names_durable(self._landing / landing.QUARANTINE)
+
+
+def _attempts(load: Load | None) -> Iterator[Load | None]:
+    """Yield what each attempt finds read: after one that came to nothing, its parts are used up."""
+    yield load
+    if load is not None:
+        load.end()  # What is left of them takes as much memory as what is read anew.
+    yield from repeat(None)
 
 
 def _without(later: Iterable[Sequence[Item]], items: Iterable[Item]) -> list[Item]:

@@ -3,7 +3,7 @@
 A file of rejects is complete, on disk and under its final name before the load's transaction commits. Each attempt at
 a file has a name of its own, by its file_id, so that a loader which has lost its claim without knowing it can't touch
 the rejects of whoever has loaded the file instead. `published` lists them for `run`, which drops those of attempts
-that came to nothing.
+that came to nothing. Those of a refused file, of which nothing is loaded, have 0 in place of the file_id.
 """
 
 from __future__ import annotations

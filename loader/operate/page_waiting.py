@@ -37,7 +37,7 @@ class Example(NamedTuple):
 
 
 class WaitingFile(NamedTuple):
-    """A file of rejects in quarantine. `file_id` is its load's in the ledger."""
+    """A file of rejects in quarantine. `file_id` is its load's in the ledger, 0 where its source was refused."""
 
     name: str
     file_id: int
