@@ -87,11 +87,11 @@ class Load:
 def loads(
     batches: Iterable[Sequence[Identified]], parts: Callable[[Sequence[Item]], Generator[Part]]
 ) -> Iterator[Iterator[Load]]:
-    """Yield an iterator over loads, one for each of `batches`; a thread is two parts ahead of who takes their parts.
+    """Yield an iterator over loads, one for each of `batches`; a thread is a part ahead of whoever takes their parts.
 
     parts: gives the parts of a load's readable items.
     """
-    with prefetched(_messages(batches, parts), depth=2) as messages:
+    with prefetched(_messages(batches, parts), depth=1) as messages:
         yield _handed_out(messages)
 
 
