@@ -2,7 +2,7 @@
 
 A file's way through the modules, in order:
 
-    landing      which files are ready
+    landing      which files are ready; opening opens them, as they were found only
     identify     their contents' SHA-256, ahead of the rest
     compression  plain, gzip and zstd files as one stream of bytes; lines cuts it at newlines
     decode       files -> blocks of rows: ndjson (text, layout, documents, repeats; pure), parquet (batches, nested;

@@ -7,11 +7,11 @@ import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import FileIO
 from typing import BinaryIO, Protocol, cast
 
 from loader.errors import FileRefused, FileUnavailable
-from loader.landing import Compression, Format, LandingFile, reading
+from loader.landing import Compression, Format, LandingFile
+from loader.opening import File, reading
 
 _MAGIC = {
     b"\x1f\x8b": "gzip",
@@ -31,7 +31,7 @@ class Reader(Protocol):
         """Read at most `size` bytes."""
 
 
-def check_name(file: FileIO, landing_file: LandingFile) -> None:
+def check_name(file: File, landing_file: LandingFile) -> None:
     """Raise FileRefused where the first bytes of `file` belie its name, FileUnavailable where they can't be read."""
     with reading():
         head = file.read(4) or b""
@@ -50,7 +50,7 @@ def check_name(file: FileIO, landing_file: LandingFile) -> None:
 
 
 @contextmanager
-def decompressed(file: FileIO, compression: Compression) -> Iterator[Reader]:
+def decompressed(file: File, compression: Compression) -> Iterator[Reader]:
     """Yield a reader of the decompressed bytes.
 
     Raises, from its `read` too:
@@ -93,7 +93,7 @@ class _FullReader:
 
 if sys.version_info >= (3, 14):
 
-    def _zstd_file(file: FileIO) -> BinaryIO:
+    def _zstd_file(file: File) -> BinaryIO:
         from compression.zstd import ZstdFile
 
         return ZstdFile(file)
@@ -105,7 +105,7 @@ if sys.version_info >= (3, 14):
 
 else:
 
-    def _zstd_file(file: FileIO) -> BinaryIO:
+    def _zstd_file(file: File) -> BinaryIO:
         from backports.zstd import ZstdFile  # only zstd files need it
 
         return cast("BinaryIO", ZstdFile(file))

@@ -5,13 +5,12 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from io import FileIO
 from itertools import groupby
 
 import numpy as np
 import polars as pl
 
-from loader import landing, ndjson, parquet, rejected
+from loader import landing, ndjson, opening, parquet, rejected
 from loader.compression import Reader, decompressed
 from loader.contract import Contract
 from loader.errors import FileProblem, FileUnavailable
@@ -122,7 +121,7 @@ class BlockReader:
                 file, self._contract, size=BLOCK_BYTES, max_line_bytes=self._max_line_bytes, advance=self._advance
             )
             return
-        with landing.opened_as_found(file) as handle, decompressed(handle, file.compression) as stream:
+        with opening.opened_as_found(file) as handle, decompressed(handle, file.compression) as stream:
             watched = _Watched(stream, handle, self._advance)
             yield from chunks(watched, size=BLOCK_BYTES, max_line_bytes=self._max_line_bytes)
 
@@ -137,7 +136,7 @@ class BlockReader:
         return held
 
     def _parquet(self, source: Source) -> Iterator[Block]:
-        with landing.opened_as_found(source.file) as handle:
+        with opening.opened_as_found(source.file) as handle:
             blocks = parquet.blocks(
                 handle,
                 self._contract,
@@ -165,7 +164,7 @@ class BlockReader:
 class _Watched:
     """A stream that tells how far its file was read, be it in the middle of a line of gigabytes."""
 
-    def __init__(self, stream: Reader, file: FileIO, advance: Advance) -> None:
+    def __init__(self, stream: Reader, file: opening.File, advance: Advance) -> None:
         self._stream = stream
         self._file = file
         self._advance = advance

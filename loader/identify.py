@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from loader import landing
+from loader import opening
 from loader.compression import check_name
 from loader.errors import Abandoned, FileProblem
 from loader.landing import LandingFile
@@ -29,8 +29,8 @@ def identify(file: LandingFile, on_read: Callable[[], None] = lambda: None) -> I
     """Read a file for its SHA-256. `on_read` is called now and then, and may raise."""
     digest = b""
     try:
-        with landing.opened_as_found(file) as handle:
-            digest = landing.fingerprint(handle, on_read)
+        with opening.opened_as_found(file) as handle:
+            digest = opening.fingerprint(handle, on_read)
             check_name(handle, file)
     except FileProblem as problem:
         return Identified(file, digest, problem)

@@ -1,25 +1,23 @@
-"""The landing folder: which files are ready, and what their content is. Light: an idle run needs just this."""
+"""The landing folder: which files are ready. Light: an idle run needs just this."""
 
 from __future__ import annotations
 
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from enum import StrEnum
-from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from loader.errors import FileRefused, FileUnavailable, UsageError
+from loader.errors import UsageError
 
 if TYPE_CHECKING:
     from loader.rejected import Origin
 
 ARCHIVE = "archive"
 QUARANTINE = "quarantine"
-_HASHED_BYTES = 1 << 20
 
 
 class Format(StrEnum):
@@ -204,89 +202,6 @@ def _look(path: Path) -> LandingFile | None:
     """Describe `path` as it is now; None where it is gone or no regular file."""
     found = inspect(path)
     return found if isinstance(found, LandingFile) else None
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[FileIO]:
-    """Open a regular file for reading, never through a symlink and never waiting for a FIFO's writer.
-
-    Raises:
-        FileUnavailable: it is gone, can't be read, or is no regular file.
-    """
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        descriptor = os.open(path, flags)
-    except FileNotFoundError as error:
-        raise FileUnavailable("file_vanished", "the file is gone") from error
-    except OSError as error:
-        raise FileUnavailable("file_unreadable", f"the file can't be opened: {error.strerror}") from error
-    try:
-        if not stat.S_ISREG(_status(descriptor).st_mode):
-            raise FileUnavailable("not_a_file", "not a regular file")
-        with FileIO(descriptor, "rb", closefd=False) as file:
-            yield file
-    finally:
-        with suppress(OSError):  # What was read was read, and if reading failed, that is what to say.
-            os.close(descriptor)
-
-
-@contextmanager
-def opened_as_found(file: LandingFile) -> Iterator[FileIO]:
-    """Open a file that was discovered; it must be that very file now, and still be so when it has been read.
-
-    Raises:
-        FileUnavailable: it is gone, can't be read, or is not what it was.
-    """
-    with opened(file.path) as handle:
-        if _status(handle.fileno()).st_ino != file.inode[1]:
-            raise FileUnavailable("file_changed", "another file has taken its place")
-        _check_unchanged(handle, file)
-        try:
-            yield handle
-        except FileRefused:
-            _check_unchanged(handle, file)  # What looks broken may just have been changed meanwhile.
-            raise
-        _check_unchanged(handle, file)
-
-
-def fingerprint(file: FileIO, on_read: Callable[[], None] = lambda: None) -> bytes:
-    """Return the SHA-256 of the file's bytes, and rewind it. `on_read` is called now and then, and may raise.
-
-    Raises:
-        FileUnavailable: a read fails.
-    """
-    import hashlib  # with OpenSSL behind it, half of what an idle run would have to import
-
-    digest = hashlib.sha256()
-    with reading():
-        # A megabyte of zeros costs more than all else for a small file.
-        buffer = memoryview(bytearray(min(_HASHED_BYTES, max(1, os.fstat(file.fileno()).st_size))))
-        while size := file.readinto(buffer):
-            digest.update(buffer[:size])
-            on_read()
-        file.seek(0)
-    return digest.digest()
-
-
-@contextmanager
-def reading() -> Iterator[None]:
-    """Turn an OSError into FileUnavailable; nothing but reading or looking at one file may be done meanwhile."""
-    try:
-        yield
-    except OSError as error:
-        raise FileUnavailable("file_unreadable", f"reading fails: {error.strerror}") from error
-
-
-def _status(descriptor: int) -> os.stat_result:
-    with reading():
-        return os.fstat(descriptor)
-
-
-def _check_unchanged(file: FileIO, expected: LandingFile) -> None:
-    """Raise FileUnavailable if the open file is not, byte for byte in all likelihood, what was discovered."""
-    status = _status(file.fileno())
-    if (status.st_size, status.st_mtime_ns) != (expected.size, expected.mtime_ns):
-        raise FileUnavailable("file_changed", "the file changed while it was being read")
 
 
 def is_same_file(path: Path, expected: LandingFile) -> bool:

@@ -23,9 +23,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from loader.errors import FileProblem, FileUnavailable, LoaderError
-from loader.landing import opened
 from loader.model import Reject
 from loader.names import printable, stored_name
+from loader.opening import opened
 
 if TYPE_CHECKING:
     from loader.rejected import Origin

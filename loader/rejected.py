@@ -7,12 +7,12 @@ import binascii
 import json
 from array import array
 from collections.abc import Callable, Iterator
-from io import BufferedReader, FileIO
+from io import BufferedReader
 from typing import Annotated, NamedTuple
 
 import msgspec
 
-from loader import landing
+from loader import landing, opening
 from loader.contract import Contract, Kind
 from loader.errors import FileUnavailable
 from loader.landing import Format, LandingFile
@@ -106,7 +106,7 @@ _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _value = msgspec.json.Decoder(msgspec.Raw)
 
 
-def lines(file: FileIO, *, max_line_bytes: int) -> Iterator[tuple[int, bytes | None]]:
+def lines(file: opening.File, *, max_line_bytes: int) -> Iterator[tuple[int, bytes | None]]:
     """Yield the lines of a quarantine file with their numbers; None for one that is too long to be a row."""
     most = max(_MOST_BYTES, _SPELLING_FACTOR * max_line_bytes)
     number = 0
@@ -141,7 +141,7 @@ def parse(number: int, line: bytes | None) -> Row | None:
         raise BadRowError(number, f"is no row of a quarantine file: {error}") from error
 
 
-def rows(file: FileIO, *, max_line_bytes: int) -> Iterator[tuple[int, int, Row | None, bytes]]:
+def rows(file: opening.File, *, max_line_bytes: int) -> Iterator[tuple[int, int, Row | None, bytes]]:
     """Yield number, length, row and raw row of each line of a quarantine file; a blank line has neither row nor raw.
 
     Raises:
@@ -166,7 +166,7 @@ def chunks(
     """
     held: list[bytes] = []
     held_bytes = 0
-    with landing.opened_as_found(file) as handle:
+    with opening.opened_as_found(file) as handle:
         for _, length, row, content in rows(handle, max_line_bytes=max_line_bytes):
             advance(length)
             line = content if row is None else _as_ndjson(row, content, contract)

@@ -27,7 +27,7 @@ import polars as pl
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from loader import archive, cli, decode, lines, names
+from loader import archive, cli, decode, lines, names, opening
 from loader import landing as landing_folder
 from tests import hostile
 from tests.support import Load, Query, Report, event, quarantined, write_ndjson
@@ -665,8 +665,8 @@ def test_a_file_never_replaces_what_has_its_name_in_the_archive(
 ) -> None:
     path = write_ndjson(landing / "a.ndjson", event())
     found = landing_folder.discover(landing, settle=0, recursive=False)[0]
-    with landing_folder.opened_as_found(found) as file:
-        digest = landing_folder.fingerprint(file)
+    with opening.opened_as_found(found) as file:
+        digest = opening.fingerprint(file)
     folder = today(landing, monkeypatch)
     taken = [names.stored_name(path.name, digest, ".ndjson", number) for number in range(3)]
     (folder / taken[0]).write_text("another file")
@@ -723,7 +723,7 @@ def assert_only_it_failed(load: Load, query: Query, drop: Drop, monkeypatch: pyt
     assert query("SELECT count(*) FROM events") == [(len(drop.ids) + 1,)]
 
 
-@pytest.mark.parametrize("look", range(1, 9))
+@pytest.mark.parametrize("look", range(1, 5))
 def test_a_file_that_can_no_longer_be_looked_at_costs_no_other(
     load: Load, query: Query, landing: Path, lost: Path, monkeypatch: pytest.MonkeyPatch, look: int
 ) -> None:
@@ -754,8 +754,34 @@ def test_a_file_whose_first_bytes_cannot_be_read_costs_no_other(
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
             return super().read(size)
 
-    monkeypatch.setattr(landing_folder, "FileIO", Failing)
+    monkeypatch.setattr(opening, "FileIO", Failing)
+    monkeypatch.setattr(opening, "_AT_ONCE_BYTES", 1)
     assert_only_it_failed(load, query, drop, monkeypatch)
+
+
+def test_a_small_file_that_cannot_be_read_costs_no_other(
+    load: Load, query: Query, landing: Path, lost: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop = Drop(landing)
+    read, is_lost = os.read, opened_as(lost)
+
+    def fail_to_read(descriptor: int, size: int, /) -> bytes:
+        if is_lost(descriptor):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(descriptor, size)
+
+    monkeypatch.setattr(os, "read", fail_to_read)
+    assert_only_it_failed(load, query, drop, monkeypatch)
+
+
+def test_a_small_file_is_read_to_its_end_however_little_each_read_returns(
+    load: Load, query: Query, landing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_ndjson(landing / "a.ndjson", *[event() for _ in range(20)])
+    read = os.read
+    monkeypatch.setattr(os, "read", lambda descriptor, size: read(descriptor, min(size, 100)))
+    assert load()[0] == 0
+    assert query("SELECT count(*) FROM events") == [(20,)]
 
 
 @pytest.mark.parametrize("read", [2, 3, 6, 12, 18])
@@ -773,7 +799,8 @@ def test_a_parquet_file_that_can_no_longer_be_read_is_not_taken_for_a_damaged_on
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
             return super().read(size)
 
-    monkeypatch.setattr(landing_folder, "FileIO", Failing)
+    monkeypatch.setattr(opening, "FileIO", Failing)
+    monkeypatch.setattr(opening, "_AT_ONCE_BYTES", 1)
     _, report = load()
     assert outcomes(report) == {"a.parquet": ("failed", "file_unreadable")}
     monkeypatch.undo()

@@ -18,6 +18,7 @@ import pytest
 
 from loader import cli, ingest_event
 from loader import landing as landing_module
+from loader.opening import opened
 from loader.operate import explain_event
 from loader.operate.occurrences import candidates, rows_with
 from tests.support import Ask, Load, Query, Report, event, write_ndjson
@@ -320,7 +321,7 @@ def test_lines_are_counted_across_blocks_and_lines_over_the_limit(
     path = write_ndjson(tmp_path / "a.ndjson", *rows)
     file = landing_module.inspect(path)
     assert isinstance(file, landing_module.LandingFile)
-    with landing_module.opened(path) as handle:
+    with opened(path) as handle:
         assert list(rows_with(UUID(ID), handle, file, max_line_bytes=2048)) == wanted
 
 
@@ -336,5 +337,5 @@ def test_rows_of_many_row_groups_are_numbered_through(tmp_path: Path) -> None:
     pl.DataFrame({"event_id": ids, "other": list(range(100))}).write_parquet(path, row_group_size=7)
     file = landing_module.inspect(path)
     assert isinstance(file, landing_module.LandingFile)
-    with landing_module.opened(path) as handle:
+    with opened(path) as handle:
         assert list(rows_with(UUID(ID), handle, file, max_line_bytes=1 << 20)) == [57, 100]

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from loader import landing, quarantine
+from loader import opening, quarantine
 from loader.errors import FileUnavailable, LoaderError, UsageError
 from loader.landing import LandingFile
 from loader.names import printable
@@ -54,7 +54,7 @@ def edit(file: LandingFile, *, max_line_bytes: int, say: Callable[[str], None]) 
 def _write(file: LandingFile, path: Path, max_line_bytes: int) -> int:
     """Write the rows that can be edited; return how many others there are."""
     hidden = 0
-    with path.open("xb") as target, landing.opened_as_found(file) as handle:
+    with path.open("xb") as target, opening.opened_as_found(file) as handle:
         for number, line in lines(handle, max_line_bytes=max_line_bytes):
             row = parse(number, line)
             if row is None:
@@ -79,8 +79,8 @@ def _open_editor(path: Path) -> None:
 
 def _digest(path: Path) -> bytes:
     try:
-        with landing.opened(path) as file:
-            return landing.fingerprint(file)
+        with opening.opened(path) as file:
+            return opening.fingerprint(file)
     except FileUnavailable as problem:
         raise UsageError(f"what the editor wrote can't be read: {problem.message}; nothing is replayed") from problem
 
@@ -91,7 +91,7 @@ def _edited(file: LandingFile, path: Path) -> Iterator[bytes]:
     Raises:
         LoaderError: `path` has other lines than rows, or the quarantine file has changed meanwhile.
     """
-    with path.open("rb") as rows, landing.opened_as_found(file) as handle:
+    with path.open("rb") as rows, opening.opened_as_found(file) as handle:
         for number, line in lines(handle, max_line_bytes=path.stat().st_size):
             row = parse(number, line)
             assert line is not None  # noqa: S101 # else `parse` had raised

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
-from loader import landing, quarantine, resources
+from loader import landing, opening, quarantine, resources
 from loader.database import Connection
 from loader.errors import FileProblem, FileUnavailable
 from loader.landing import LandingFile
@@ -205,7 +205,7 @@ def _lines(
     """Yield the lines of an archived file that have the id, but for the event's own and those in quarantine."""
     event = found.event
     own = (event.file_id, event.line) if event else None
-    with landing.opened(place.path) as handle:
+    with opening.opened(place.path) as handle:
         is_verified = False
         for line in rows_with(found.event_id, handle, place, max_line_bytes=max_line_bytes):
             if (file.file_id, line) == own or (file.sha256, line) in rejected_at:
@@ -222,6 +222,6 @@ def _verify(path: Path, sha256: str) -> None:
     Raises:
         FileUnavailable: it isn't.
     """
-    with landing.opened(path) as handle:
-        if landing.fingerprint(handle).hex() != sha256:
+    with opening.opened(path) as handle:
+        if opening.fingerprint(handle).hex() != sha256:
             raise FileUnavailable("file_changed", "it is not the content that was loaded")

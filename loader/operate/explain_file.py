@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from loader import landing, quarantine
+from loader import landing, opening, quarantine
 from loader.compression import check_name
 from loader.conninfo import redact
 from loader.errors import DatabaseError, FileProblem, FileUnavailable, UsageError
@@ -132,9 +132,9 @@ def _look_at(found: FileExplained, path: Path, settings: Settings) -> None:
             reason = f"it was changed less than {settings.settle:g} s ago, and may still be written"
             found.left_alone = LeftAlone(path, "settling", reason)
     try:
-        with landing.opened(path) as handle:
+        with opening.opened(path) as handle:
             found.size = os.fstat(handle.fileno()).st_size
-            found.sha256 = landing.fingerprint(handle).hex()
+            found.sha256 = opening.fingerprint(handle).hex()
             if isinstance(file, LandingFile):
                 check_name(handle, file)
     except FileUnavailable as problem:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from loader import resources
 from loader.database import Connection
 from loader.errors import FileUnavailable
-from loader.landing import LandingFile, fingerprint, opened
+from loader.landing import LandingFile
 from loader.names import printable
+from loader.opening import fingerprint, opened
 
 # A lock only knows how a content's hash begins. To find its file's name, files are read up to so many bytes together.
 _HASHED_BYTES = 1 << 30

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from loader import landing
+from loader import landing, opening
 from loader.errors import FileUnavailable, LoaderError
 from loader.names import printable
 from loader.operate import exposition
@@ -145,7 +145,7 @@ def _former(path: Path, own: str) -> Samples:
     if not os.path.lexists(path):
         return {}
     try:
-        with landing.opened(path) as file:
+        with opening.opened(path) as file:
             text = (file.read(_MAX_BYTES) or b"").decode(errors="replace")
     except FileUnavailable as error:
         raise MetricsError(f"can't read metrics {path}, and won't replace it: {error.message}") from error

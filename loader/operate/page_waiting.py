@@ -16,7 +16,7 @@ import msgspec
 
 from loader import quarantine
 from loader.errors import FileUnavailable
-from loader.landing import opened
+from loader.opening import opened
 from loader.operate.waiting import Refusal, refusals
 
 EXAMPLES = 3  # of each code

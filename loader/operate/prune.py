@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from loader.errors import FileUnavailable, UsageError
-from loader.landing import ARCHIVE, QUARANTINE, fingerprint, suffix
+from loader.landing import ARCHIVE, QUARANTINE, suffix
+from loader.opening import fingerprint
 from loader.settings import Settings
 
 _DAY_SECONDS = 86_400

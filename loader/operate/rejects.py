@@ -13,9 +13,10 @@ from uuid import UUID
 import msgspec
 
 from loader.compression import decompressed
-from loader.landing import Compression, opened
+from loader.landing import Compression
 from loader.lines import chunks
 from loader.names import printable
+from loader.opening import opened
 from loader.operate.occurrences import candidates, is_of
 
 _BLOCK_BYTES = 1 << 20

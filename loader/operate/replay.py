@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from glob import escape
 from pathlib import Path
 
-from loader import landing, ledger, migrate, quarantine, resources, run
+from loader import landing, ledger, migrate, opening, quarantine, resources, run
 from loader.database import Connection, connected, reported
 from loader.errors import FileUnavailable, UsageError
 from loader.landing import Compression, Format, LandingFile
@@ -55,7 +55,7 @@ def inspected(path: Path, settings: Settings, say: Say) -> LandingFile:
     first: Row | None = None
     cut_off = 0
     try:
-        with landing.opened_as_found(file) as handle:
+        with opening.opened_as_found(file) as handle:
             for number, _, row, content in rows(handle, max_line_bytes=settings.max_line_bytes):
                 lines_there.append(0 if row is None else row.first_place.line)
                 if row is None:
@@ -167,8 +167,8 @@ def _changed_since(connection: Connection, files: Sequence[LandingFile]) -> dict
 
 def _digest(file: LandingFile) -> bytes | None:
     try:
-        with landing.opened_as_found(file) as handle:
-            return landing.fingerprint(handle)
+        with opening.opened_as_found(file) as handle:
+            return opening.fingerprint(handle)
     except FileUnavailable:
         return None  # The load will say what is the matter with it.
 
@@ -193,7 +193,7 @@ def _drop_leftovers(connection: Connection, folder: Path, files: Sequence[Landin
 
 def _first_row(path: Path) -> Row | None:
     try:
-        with landing.opened(path) as file:
+        with opening.opened(path) as file:
             return next((parse(number, line) for number, line in lines(file, max_line_bytes=0)), None)
     except FileUnavailable:
         return None

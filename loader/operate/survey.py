@@ -15,8 +15,8 @@ from typing import Any
 
 from loader import quarantine
 from loader.errors import FileUnavailable
-from loader.landing import opened
 from loader.names import printable
+from loader.opening import opened
 from loader.operate.waiting import Refusal, refusals
 from loader.operate.words import count, tally
 from loader.rejected import Reason, Row, lines, parse

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from loader import quarantine
 from loader.errors import FileUnavailable
-from loader.landing import opened
 from loader.names import printable
+from loader.opening import opened
 
 _READ_BYTES = 1 << 20
 _MAX_REFUSAL_BYTES = 1 << 20
