@@ -32,6 +32,7 @@ Around it:
     operate      what comes after the first load, a module for each
     database     connections and their errors; migrate; psql
     embedded     a PostgreSQL for who has none; embedded_home says where it lives and as whom
+    sidecar      another process, for what many small files need
     single       the way in for one event
     simulate     synthetic events
     model, errors, names, resources, memory: what all of them share

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from loader.errors import LoaderError
 from loader.landing import ARCHIVE, QUARANTINE, LandingFile, is_same_file, suffix
@@ -18,9 +19,21 @@ class ArchiveError(LoaderError):
     """Raised when a file can't be moved. Its rows are safe; it stays in landing and the next run tries again."""
 
 
-def archive(file: LandingFile, digest: bytes, landing: Path) -> Path | None:
-    """Move a loaded file to `landing/archive/YYYY-MM-DD/` (UTC); see `_move`."""
-    return _move(file, digest, landing / ARCHIVE / datetime.now(UTC).date().isoformat())
+class Loaded(NamedTuple):
+    """A file that is loaded."""
+
+    file: LandingFile
+    digest: bytes
+    landing: Path
+
+
+def archive(loaded: Loaded) -> str | None:
+    """Move a loaded file to `landing/archive/YYYY-MM-DD/` (UTC), as `_move` does; return why it can't be moved."""
+    try:
+        _move(loaded.file, loaded.digest, loaded.landing / ARCHIVE / datetime.now(UTC).date().isoformat())
+    except ArchiveError as error:
+        return str(error)
+    return None
 
 
 def put_in_quarantine(file: LandingFile, digest: bytes, landing: Path) -> Path | None:

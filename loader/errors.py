@@ -39,6 +39,10 @@ class FileProblem(LoaderError):
         self.code = code
         self.message = message
 
+    def __reduce__(self) -> tuple[type[FileProblem], tuple[str, str]]:
+        """Say how to make it again in another process."""
+        return type(self), (self.code, self.message)
+
 
 class FileRefused(FileProblem):
     """Raised when a file's content can never be loaded as it is; it moves to quarantine."""

@@ -15,6 +15,7 @@ from loader import opening
 from loader.compression import check_name
 from loader.errors import Abandoned, FileProblem
 from loader.landing import LandingFile
+from loader.sidecar import SLICE_FILES, Sidecar
 
 
 class Identified(NamedTuple):
@@ -43,8 +44,9 @@ class Identification:
     It begins when the context is entered, and is given up when the context is left.
     """
 
-    def __init__(self, batches: Iterable[Sequence[LandingFile]], *, takers: int) -> None:
+    def __init__(self, batches: Iterable[Sequence[LandingFile]], sidecar: Sidecar, *, takers: int) -> None:
         self._batches = iter(batches)
+        self._sidecar = sidecar
         self.takers = takers
         self._pool = ThreadPoolExecutor(takers, "loader-identify")
         self._ahead: list[Future[list[Identified]]] = []
@@ -91,7 +93,13 @@ class Identification:
             self._ahead.append(self._pool.submit(self._identify, batch))
 
     def _identify(self, batch: Sequence[LandingFile]) -> list[Identified]:
-        return [identify(file, self._check) for file in batch]
+        if len(batch) < SLICE_FILES:  # Among them may be one of any size, in which to give up, too.
+            return [identify(file, self._check) for file in batch]
+        found: list[Identified] = []
+        for start in range(0, len(batch), SLICE_FILES):
+            self._check()
+            found += self._sidecar.map(identify, batch[start : start + SLICE_FILES])
+        return found
 
     def _check(self) -> None:
         if self._given_up.is_set():

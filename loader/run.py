@@ -18,6 +18,7 @@ from loader.landing import LandingFile
 from loader.model import FileOutcome
 from loader.report import RunReport
 from loader.settings import Settings, names_database
+from loader.sidecar import Sidecar
 
 if TYPE_CHECKING:
     from loader.contract import Contract
@@ -94,8 +95,12 @@ def run(
     memory.keep_what_is_freed()
     watcher.start(len(files), sum(file.size for file in files))
     work = list(batches(files, settings.jobs))
-    with Identification(work, takers=min(settings.jobs, len(work))) as identification:
-        _load(settings, identification, watcher, report, terms)
+    with (
+        Sidecar(files=len(files)) as hasher,
+        Sidecar(files=len(files)) as mover,
+        Identification(work, hasher, takers=min(settings.jobs, len(work))) as identification,
+    ):
+        _load(settings, identification, watcher, report, terms, mover=mover)
     report.seconds = time.monotonic() - started
 
 
@@ -125,6 +130,8 @@ def _load(
     watcher: Watcher,
     report: RunReport,
     terms: Contract | None,
+    *,
+    mover: Sidecar,
 ) -> None:
     # Heavy imports stand here, since a run that finds nothing needs none of them, and the first files are hashed
     # meanwhile.
@@ -146,7 +153,9 @@ def _load(
                 index_bytes = merge.index_bytes(connection)
         # The workers are joined out here: CPython 3.11 was seen to skip a handler in the very frame that waits, where
         # Ctrl-C came at its loop's jump.
-        with Workers(settings, terms, conninfo, identification, watcher, index_bytes=index_bytes) as workers:
+        with Workers(
+            settings, terms, conninfo, identification, watcher, mover=mover, index_bytes=index_bytes
+        ) as workers:
             for outcome in workers.outcomes():
                 report.add(outcome)
                 watcher.finished(outcome)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
@@ -11,13 +11,14 @@ from types import TracebackType
 from typing import Self
 
 from loader import landing, ledger, quarantine
-from loader.archive import ArchiveError, archive, put_in_quarantine
+from loader.archive import ArchiveError, Loaded, archive, put_in_quarantine
 from loader.errors import FileProblem, FileRefused
 from loader.item import Item
 from loader.model import FileOutcome, Status
 from loader.names import printable
 from loader.quarantine import QuarantineError
 from loader.session import Session
+from loader.sidecar import SLICE_FILES, Sidecar
 
 _REPORT_SECONDS = 0.1
 
@@ -29,10 +30,16 @@ class Settler:
     """
 
     def __init__(
-        self, session: Session, folder: Path, contract_version: str, on_settled: Callable[[Sequence[FileOutcome]], None]
+        self,
+        session: Session,
+        sidecar: Sidecar,
+        folder: Path,
+        contract_version: str,
+        on_settled: Callable[[Sequence[FileOutcome]], None],
     ) -> None:
         """`on_settled` is called from any thread, with some outcomes after the other."""
         self._session = session
+        self._sidecar = sidecar
         self._folder = folder
         self._contract_version = contract_version
         self._on_settled = on_settled
@@ -60,7 +67,7 @@ class Settler:
         for are_refused, some in groupby(items, lambda item: _refusal(item) is not None):
             if are_refused:
                 self._wait()
-                self._settle(some)  # Here, for the session is this thread's.
+                self._settle(list(some))  # Here, for the session is this thread's.
             else:
                 self._settling.append(self._pool.submit(self._settle, list(some)))
 
@@ -69,19 +76,28 @@ class Settler:
             future.result()
         self._settling.clear()
 
-    def _settle(self, items: Iterable[Item]) -> None:
+    def _settle(self, items: Sequence[Item]) -> None:
         # Several at once: each time another thread wakes up for them, and takes the interpreter.
         settled: list[FileOutcome] = []
         last = time.monotonic()
         try:
-            for item in items:
-                self._settle_one(item)
-                settled.append(item.outcome)
-                if time.monotonic() - last > _REPORT_SECONDS:
-                    self._on_settled(settled)
-                    settled, last = [], time.monotonic()
+            for start in range(0, len(items), SLICE_FILES):
+                some = items[start : start + SLICE_FILES]
+                self._archive([item for item in some if _is_loaded(item)])
+                for item in some:
+                    self._settle_one(item)
+                    settled.append(item.outcome)
+                    if time.monotonic() - last > _REPORT_SECONDS:
+                        self._on_settled(settled)
+                        settled, last = [], time.monotonic()
         finally:
             self._on_settled(settled)
+
+    def _archive(self, items: Sequence[Item]) -> None:
+        errors = self._sidecar.map(archive, [Loaded(item.file, item.digest, self._folder) for item in items])
+        for item, error in zip(items, errors, strict=True):
+            if error is not None:
+                item.outcome.error_code, item.outcome.error = "not_moved", printable(error)
 
     def _settle_one(self, item: Item) -> None:
         outcome = item.outcome
@@ -90,11 +106,13 @@ class Settler:
                 _refuse(item, refusal, self._session, self._folder, self._contract_version)
             elif item.problem is not None:
                 _give_back(item, item.problem)
-            elif outcome.status in (Status.LOADED, Status.SKIPPED):
-                archive(item.file, item.digest, self._folder)
         except (ArchiveError, QuarantineError) as error:
             outcome.error_code, outcome.error = "not_moved", printable(str(error))
         outcome.seconds = time.monotonic() - item.started
+
+
+def _is_loaded(item: Item) -> bool:
+    return item.problem is None and item.outcome.status in (Status.LOADED, Status.SKIPPED)
 
 
 def _refusal(item: Item) -> FileRefused | None:

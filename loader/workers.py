@@ -19,6 +19,7 @@ from loader.seen import SeenKeys
 from loader.session import Session
 from loader.settings import Settings
 from loader.settle import Settler
+from loader.sidecar import Sidecar
 
 _POLL_SECONDS = 0.2
 _PATIENCE_SECONDS = 5.0  # for what has been cancelled
@@ -35,12 +36,14 @@ class Workers:
         identification: Identification,
         watcher: Watcher,
         *,
+        mover: Sidecar,
         index_bytes: int,
     ) -> None:
         self._settings = settings
         self._contract = contract
         self._watcher = watcher
         self._identification = identification
+        self._mover = mover
         # Each worker ends with None, or with the error that ended it.
         self._done: queue.SimpleQueue[Sequence[FileOutcome] | BaseException | None] = queue.SimpleQueue()
         self._seen = SeenKeys()
@@ -113,7 +116,7 @@ class Workers:
         self._watcher.progress(size, rows, rejected)
 
     def _settler(self, session: Session) -> Settler:
-        return Settler(session, self._settings.landing, self._contract.version, self._done.put)
+        return Settler(session, self._mover, self._settings.landing, self._contract.version, self._done.put)
 
     def _work(self, session: Session) -> None:
         try:

@@ -13,6 +13,7 @@ from loader import identify, landing
 from loader.errors import Abandoned
 from loader.identify import Identification, Identified
 from loader.landing import LandingFile
+from loader.sidecar import Sidecar
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def _digest(number: int) -> bytes:
 
 
 def test_batches_come_in_order_with_the_digest_of_each_file(files: list[LandingFile]) -> None:
-    with Identification([files[:3], files[3:4], files[4:]], takers=2) as identification:
+    with Identification([files[:3], files[3:4], files[4:]], Sidecar(files=0), takers=2) as identification:
         found = list(identification.batches())
     assert [len(batch) for batch in found] == [3, 1, 6]
     assert [one.digest for batch in found for one in batch] == [_digest(number) for number in range(10)]
@@ -36,14 +37,14 @@ def test_batches_come_in_order_with_the_digest_of_each_file(files: list[LandingF
 
 def test_a_file_that_cannot_be_read_comes_with_its_problem(files: list[LandingFile]) -> None:
     files[1].path.unlink()
-    with Identification([files[:3]], takers=1) as identification:
+    with Identification([files[:3]], Sidecar(files=0), takers=1) as identification:
         (batch,) = identification.batches()
     assert [one.problem and one.problem.code for one in batch] == [None, "file_vanished", None]
 
 
 def test_each_batch_goes_to_one_taker(files: list[LandingFile]) -> None:
     taken: list[Path] = []
-    with Identification([[file] for file in files], takers=3) as identification:
+    with Identification([[file] for file in files], Sidecar(files=0), takers=3) as identification:
 
         def take() -> None:
             taken.extend(one.file.path for batch in identification.batches() for one in batch)
@@ -67,16 +68,16 @@ def test_no_more_batches_are_hashed_ahead_than_there_are_takers(
         return original(file, on_read)
 
     monkeypatch.setattr(identify, "identify", noting)
-    with Identification([[file] for file in files], takers=2) as identification:
+    with Identification([[file] for file in files], Sidecar(files=0), takers=2) as identification:
         batches = identification.batches()
         next(batches)
     assert 2 <= len(begun) <= 3
 
 
 def test_giving_up_ends_the_wait_of_takers(files: list[LandingFile]) -> None:
-    with Identification([files], takers=1) as identification:
+    with Identification([files], Sidecar(files=0), takers=1) as identification:
         list(identification.batches())
-    given_up = Identification([files], takers=1)
+    given_up = Identification([files], Sidecar(files=0), takers=1)
     given_up.give_up()
     with given_up, pytest.raises(Abandoned):
         list(given_up.batches())

@@ -13,7 +13,6 @@ import pytest
 
 from loader import archive, ledger, quarantine
 from loader.database import Connection
-from loader.landing import LandingFile
 from loader.model import Problem, Raw, Reject
 from tests.support import Load, event, quarantined, write_ndjson
 
@@ -104,9 +103,9 @@ def test_files_move_to_the_archive_while_the_next_load_goes_on(
             is_second_claimed.set()
         return claim(connection, digests)
 
-    def delayed(file: LandingFile, digest: bytes, folder: Path) -> Path | None:
+    def delayed(loaded: archive.Loaded) -> str | None:
         waited.append(is_second_claimed.wait(30))
-        return move(file, digest, folder)
+        return move(loaded)
 
     monkeypatch.setattr(ledger, "claim", noted)
     monkeypatch.setattr("loader.settle.archive", delayed)

@@ -1,0 +1,108 @@
+"""A process beside this one, for what takes many system calls: hashing and moving many small files.
+
+In one process the threads would take the interpreter from each other at each of them. The other process ends when the
+pipe that it is asked through does, so that none outlives a loader that is killed.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeVar
+
+if TYPE_CHECKING:
+    import subprocess
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+# Starting Python costs as much as it saves for some hundred files.
+MANY_FILES = 1000
+# Files at a time: few enough that whoever waits for them can be given up soon.
+SLICE_FILES = 100
+_SERVE = "import sys; sys.path[:] = sys.argv[1:]; from loader.sidecar import serve; serve()"
+# What is raised where the other process has died, or could not be started.
+_GONE = (OSError, EOFError, pickle.UnpicklingError)
+
+
+class Sidecar:
+    """Does things in another process, for as long as the context lasts; here where that is not worth it or has died."""
+
+    def __init__(self, *, files: int) -> None:
+        """files: how many there are to do."""
+        self._is_worth_it = files >= MANY_FILES
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        """Start the other process."""
+        if self._is_worth_it:
+            self._start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End it, once it has done what it was asked for."""
+        with self._lock:
+            self._end()
+
+    def map(self, function: Callable[[A], B], arguments: Sequence[A]) -> list[B]:
+        """Return `function(argument)` for each argument. `function` is a module's own, and may be called twice."""
+        with self._lock:
+            if self._process is not None:
+                try:
+                    return self._ask(self._process, function, arguments)
+                except _GONE:
+                    self._end()
+        return [function(argument) for argument in arguments]
+
+    def _start(self) -> None:
+        import subprocess  # an idle run needs none of it
+
+        try:
+            # In a session of its own, where the terminal's Ctrl-C does not reach it: it ends with this process.
+            self._process = subprocess.Popen(  # noqa: S603 # Python itself
+                [sys.executable, "-I", "-c", _SERVE, *sys.path],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError:
+            return  # as where there may be no more processes: then it is done here
+
+    @staticmethod
+    def _ask(process: subprocess.Popen[bytes], function: Callable[[A], B], arguments: Sequence[A]) -> list[B]:
+        assert process.stdin is not None  # noqa: S101 # pipes
+        assert process.stdout is not None  # noqa: S101
+        pickle.dump((function, arguments), process.stdin)
+        process.stdin.flush()
+        answer: list[B] = pickle.load(process.stdout)  # noqa: S301 # from our own process
+        return answer
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        for pipe in (process.stdin, process.stdout):
+            assert pipe is not None  # noqa: S101
+            try:
+                pipe.close()
+            except OSError:
+                continue  # What it was asked last could not be sent.
+        process.wait()
+
+
+def serve() -> None:
+    """Be the other process: answer until nobody asks any more."""
+    asked, answers = sys.stdin.buffer, sys.stdout.buffer
+    try:
+        while True:
+            function, arguments = pickle.load(asked)  # noqa: S301 # from the process that started this one
+            pickle.dump([function(argument) for argument in arguments], answers)
+            answers.flush()
+    except (EOFError, BrokenPipeError):
+        return
