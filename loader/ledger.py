@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+import msgspec
 from psycopg import sql
 from psycopg.types.json import Json
 
@@ -122,7 +123,7 @@ def record(connection: Connection, entries: Sequence[Entry]) -> None:
         }
         for entry in entries
     ]
-    connection.execute(resources.sql("record_files"), {"files": Json(files)})
+    connection.execute(resources.sql("record_files"), {"files": Json(files, dumps=msgspec.json.encode)})
 
 
 def _hex(content: bytes) -> str:
