@@ -17,7 +17,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from io import BufferedReader, BufferedWriter, FileIO
+from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -55,12 +55,12 @@ class RejectFile:
         self._source = printable(source)
         self._origin = origin
         self._digest = digest
-        self._file: FileIO | None = None
+        self._file: int | None = None  # its descriptor
         self._lines: list[bytes] = []
         self._buffered = 0
         self._is_saved = False
         self._temporary: Path | None = None
-        self._original = _PUBLISHED.sub("", source)
+        self._name = source
         self._file_id = file_id
         self._path: Path | None = None
         self.first_error: str | None = None
@@ -76,7 +76,7 @@ class RejectFile:
         """Remove what was not published."""
         if self._file is not None:
             with suppress(OSError):
-                self._file.close()
+                os.close(self._file)
         if self._temporary is not None:
             self._temporary.unlink(missing_ok=True)
 
@@ -84,7 +84,8 @@ class RejectFile:
     def path(self) -> Path:
         """Where it will stand; however often rows are replayed, it is called after the file that they came in."""
         if self._path is None:
-            self._path = _own_path(self._folder, self._original, self._digest, f".{self._file_id}{REJECTED}")
+            original = _PUBLISHED.sub("", self._name)
+            self._path = _own_path(self._folder, original, self._digest, f".{self._file_id}{REJECTED}")
         return self._path
 
     def refuse(self) -> None:
@@ -94,7 +95,7 @@ class RejectFile:
     @property
     def is_empty(self) -> bool:
         """Say whether no row was added."""
-        return not self._lines and self._file is None
+        return self.first_error is None
 
     def add(self, rejects: Iterable[Reject]) -> None:
         """Add rows.
@@ -141,7 +142,7 @@ class RejectFile:
     def _save(self) -> None:
         self._flush()
         assert self._file is not None  # noqa: S101 # _flush opened it
-        os.fsync(self._file.fileno())
+        os.fsync(self._file)
         self._is_saved = True
 
     def _publish(self) -> None:
@@ -151,7 +152,8 @@ class RejectFile:
         assert self._temporary is not None  # noqa: S101
         self._temporary.rename(self.path)
         self._temporary = None
-        self._file.close()
+        descriptor, self._file = self._file, None
+        os.close(descriptor)
 
     def _guarded(self, action: Callable[[], object]) -> None:
         try:
@@ -161,7 +163,7 @@ class RejectFile:
 
     def _flush(self) -> None:
         if self._file is None:
-            self._temporary, self._file = _temporary_file(self._folder, self.path.name, self._digest)
+            self._temporary, self._file = _temporary_file(self._folder, self._digest)
         _write(self._file, b"".join(self._lines))
         self._lines = []
         self._buffered = 0
@@ -224,11 +226,11 @@ def replace(path: Path, digest: bytes, lines: Iterable[bytes]) -> None:
     """
     temporary: Path | None = None
     try:
-        temporary, file = _temporary_file(path.parent, path.name, digest)
-        with BufferedWriter(file) as buffered:
+        temporary, descriptor = _temporary_file(path.parent, digest)
+        with open(descriptor, "wb") as buffered:  # noqa: PTH123 # no path
             buffered.writelines(lines)
             buffered.flush()
-            os.fsync(file.fileno())
+            os.fsync(descriptor)
             temporary.rename(path)
             temporary = None
         sync_folder(path.parent)
@@ -273,10 +275,9 @@ def _is_of_another(path: Path, digest: bytes) -> bool:
     return found is not None and found != digest
 
 
-def _temporary_file(folder: Path, name: str, digest: bytes) -> tuple[Path, FileIO]:
+def _temporary_file(folder: Path, digest: bytes) -> tuple[Path, int]:
     """Create a private file that is locked for as long as this process lives, so that `sweep` leaves it alone."""
-    unique = f".{os.getpid()}-{threading.get_native_id()}{_TEMPORARY}"
-    path = folder / f".{stored_name(name, digest, unique)}"
+    path = folder / f".{digest.hex()}.{os.getpid()}-{threading.get_native_id()}{_TEMPORARY}"
     while True:
         _make_folder(folder)
         try:
@@ -291,15 +292,15 @@ def _temporary_file(folder: Path, name: str, digest: bytes) -> tuple[Path, FileI
         # A sweep may have taken it for a leftover between its creation and its lock.
         with suppress(FileNotFoundError):
             if os.fstat(descriptor).st_ino == path.stat().st_ino:
-                return path, FileIO(descriptor, "wb")
+                return path, descriptor
         os.close(descriptor)
 
 
-def _write(file: FileIO, content: bytes) -> None:
+def _write(descriptor: int, content: bytes) -> None:
     """Write all of `content`, of which a full disk may take a part."""
     rest = memoryview(content)
     while rest:
-        rest = rest[file.write(rest) :]
+        rest = rest[os.write(descriptor, rest) :]
 
 
 def _make_folder(folder: Path) -> None:

@@ -841,8 +841,8 @@ def test_a_crash_after_the_commit_is_mended_by_the_next_run(
 ) -> None:
     drop = Drop(landing)
 
-    def fail(*_: object) -> None:
-        raise archive.ArchiveError("the lights went out")
+    def fail(_: archive.Loaded) -> str:
+        return "the lights went out"
 
     from loader import settle
 

@@ -175,13 +175,13 @@ def test_what_is_planted_under_the_name_of_a_temporary_file_is_never_written_thr
     target = outside / "target.ndjson"
     before = target.read_bytes()
     monkeypatch.setattr(threading, "get_native_id", lambda: 1)
-    temporary, file = quarantine._temporary_file(place, "a.error.json", bytes(32))
-    file.close()
+    temporary, descriptor = quarantine._temporary_file(place, bytes(32))
+    os.close(descriptor)
     temporary.unlink()
     temporary.symlink_to(target)
     try:
-        _, file = quarantine._temporary_file(place, "a.error.json", bytes(32))
-        file.close()
+        _, descriptor = quarantine._temporary_file(place, bytes(32))
+        os.close(descriptor)
     except OSError:
         pass  # To refuse is as good as to go round it.
     assert target.read_bytes() == before
