@@ -6,6 +6,7 @@ pipe that it is asked through does, so that none outlives a loader that is kille
 
 from __future__ import annotations
 
+import os
 import pickle
 import sys
 import threading
@@ -66,7 +67,7 @@ class Sidecar:
         try:
             # In a session of its own, where the terminal's Ctrl-C does not reach it: it ends with this process.
             self._process = subprocess.Popen(  # noqa: S603 # Python itself
-                [sys.executable, "-I", "-c", _SERVE, *sys.path],
+                [sys.executable, "-P", "-X", f"utf8={sys.flags.utf8_mode}", "-c", _SERVE, *sys.path],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 start_new_session=True,
@@ -104,5 +105,7 @@ def serve() -> None:
             function, arguments = pickle.load(asked)  # noqa: S301 # from the process that started this one
             pickle.dump([function(argument) for argument in arguments], answers)
             answers.flush()
-    except (EOFError, BrokenPipeError):
+    except EOFError:
         return
+    except BrokenPipeError:
+        os._exit(0)  # Python itself would complain that nobody reads the rest.

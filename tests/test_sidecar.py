@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import select
 import signal
@@ -34,6 +35,11 @@ with Sidecar(files=MANY_FILES) as beside:
 def who(_: object) -> int:
     """Return the process that this is done by."""
     return os.getpid()
+
+
+def encoding(_: object) -> str:
+    """Return how names of files are spelled where this is done."""
+    return codecs.lookup(sys.getfilesystemencoding()).name
 
 
 def die_unless_at_home(home: int) -> int:
@@ -114,6 +120,15 @@ def test_it_ends_with_a_loader_that_is_killed() -> None:
         # Both have it open; it comes to its end when both have ended.
         assert select.select([asker.stderr], [], [], 30)[0] == [asker.stderr]
         assert asker.stderr.read() == b""
+
+
+@pytest.mark.parametrize("mode", [0, 1])
+def test_it_takes_the_names_of_files_for_what_the_loader_takes_them(mode: int) -> None:
+    root = Path(__file__).parent.parent
+    command = [sys.executable, "-X", f"utf8={mode}", "-c", _ASKER.replace("who", "encoding").replace("60", "0")]
+    environment = os.environ | {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(command, capture_output=True, check=True, cwd=root, env=environment, timeout=60)
+    assert done.stdout.decode().strip() == ("utf-8" if mode else "ascii")
 
 
 def test_ctrl_c_reaches_only_the_loader() -> None:
