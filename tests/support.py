@@ -1,9 +1,10 @@
-"""What the tests write and read: events, files, quarantine."""
+"""What the tests write and read: events, files, quarantine, processes."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -48,3 +49,12 @@ def commands() -> dict[str, argparse.ArgumentParser]:
     """All commands, with their parsers."""
     (found,) = (action for action in cli.parser()._actions if isinstance(action, argparse._SubParsersAction))
     return dict(found.choices)
+
+
+def is_alive(pid: int) -> bool:
+    """Say whether there is such a process."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -23,6 +23,7 @@ from psycopg.types.json import Jsonb
 from loader import database as loader_database
 from loader import embedded, ledger, units
 from tests.conftest import new_database
+from tests.support import is_alive
 from tests.torture import corpus, model
 from tests.torture.corpus import Maker, drop, ndjson, other
 from tests.torture.harness import (
@@ -183,14 +184,6 @@ def mortal(own_folder: Path) -> Iterator[str]:
 
 def postmaster(folder: Path) -> int:
     return int((folder / "postgres" / "data" / "postmaster.pid").read_text().split("\n")[0])
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def start_again(folder: Path) -> None:
