@@ -19,15 +19,15 @@ class ArchiveError(LoaderError):
     """Raised when a file can't be moved. Its rows are safe; it stays in landing and the next run tries again."""
 
 
-class Loaded(NamedTuple):
-    """A file that is loaded."""
+class LoadedFile(NamedTuple):
+    """A file whose content is loaded, and the landing folder."""
 
     file: LandingFile
     digest: bytes
     landing: Path
 
 
-def archive(loaded: Loaded) -> str | None:
+def archive(loaded: LoadedFile) -> str | None:
     """Move a loaded file to `landing/archive/YYYY-MM-DD/` (UTC), as `_move` does; return why it can't be moved."""
     try:
         _move(loaded.file, loaded.digest, loaded.landing / ARCHIVE / datetime.now(UTC).date().isoformat())

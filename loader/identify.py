@@ -15,7 +15,7 @@ from loader import opening
 from loader.compression import check_name
 from loader.errors import Abandoned, FileProblem
 from loader.landing import LandingFile
-from loader.sidecar import SLICE_FILES, Sidecar
+from loader.sidecar import Sidecar
 
 
 class Identified(NamedTuple):
@@ -93,12 +93,12 @@ class Identification:
             self._ahead.append(self._pool.submit(self._identify, batch))
 
     def _identify(self, batch: Sequence[LandingFile]) -> list[Identified]:
-        if len(batch) < SLICE_FILES:  # Among them may be one of any size, in which to give up, too.
-            return [identify(file, self._check) for file in batch]
+        if len(batch) == 1:  # It may be of any size, so that it must be possible to give up in the middle.
+            return [identify(batch[0], self._check)]
         found: list[Identified] = []
-        for start in range(0, len(batch), SLICE_FILES):
+        for identified in self._sidecar.map(identify, batch):
             self._check()
-            found += self._sidecar.map(identify, batch[start : start + SLICE_FILES])
+            found.append(identified)
         return found
 
     def _check(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
@@ -11,14 +11,14 @@ from types import TracebackType
 from typing import Self
 
 from loader import landing, ledger, quarantine
-from loader.archive import ArchiveError, Loaded, archive, put_in_quarantine
+from loader.archive import ArchiveError, LoadedFile, archive, put_in_quarantine
 from loader.errors import FileProblem, FileRefused
 from loader.item import Item
 from loader.model import FileOutcome, Status
 from loader.names import printable
 from loader.quarantine import QuarantineError
 from loader.session import Session
-from loader.sidecar import SLICE_FILES, Sidecar
+from loader.sidecar import Sidecar
 
 _REPORT_SECONDS = 0.1
 
@@ -80,34 +80,33 @@ class Settler:
         # Several at once: each time another thread wakes up for them, and takes the interpreter.
         settled: list[FileOutcome] = []
         last = time.monotonic()
+        loaded = [LoadedFile(item.file, item.digest, self._folder) for item in items if _is_loaded(item)]
+        errors = self._sidecar.map(archive, loaded)
         try:
-            for start in range(0, len(items), SLICE_FILES):
-                some = items[start : start + SLICE_FILES]
-                self._archive([item for item in some if _is_loaded(item)])
-                for item in some:
-                    self._settle_one(item)
-                    settled.append(item.outcome)
-                    if time.monotonic() - last > _REPORT_SECONDS:
-                        self._on_settled(settled)
-                        settled, last = [], time.monotonic()
+            for item in items:
+                self._settle_one(item, errors)
+                settled.append(item.outcome)
+                if time.monotonic() - last > _REPORT_SECONDS:
+                    self._on_settled(settled)
+                    settled, last = [], time.monotonic()
         finally:
             self._on_settled(settled)
 
-    def _archive(self, items: Sequence[Item]) -> None:
-        errors = self._sidecar.map(archive, [Loaded(item.file, item.digest, self._folder) for item in items])
-        for item, error in zip(items, errors, strict=True):
-            if error is not None:
-                item.outcome.error_code, item.outcome.error = "not_moved", printable(error)
-
-    def _settle_one(self, item: Item) -> None:
+    def _settle_one(self, item: Item, errors: Iterator[str | None]) -> None:
+        """errors: why loaded items could not be moved, one for each of them in order; asking for one moves its file."""
         outcome = item.outcome
+        failure: str | None = None
         try:
             if (refusal := _refusal(item)) is not None:
                 _refuse(item, refusal, self._session, self._folder, self._contract_version)
             elif item.problem is not None:
                 _give_back(item, item.problem)
+            elif _is_loaded(item):
+                failure = next(errors)
         except (ArchiveError, QuarantineError) as error:
-            outcome.error_code, outcome.error = "not_moved", printable(str(error))
+            failure = str(error)
+        if failure is not None:
+            outcome.error_code, outcome.error = "not_moved", printable(failure)
         outcome.seconds = time.monotonic() - item.started
 
 

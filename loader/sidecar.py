@@ -10,7 +10,7 @@ import os
 import pickle
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -23,7 +23,7 @@ B = TypeVar("B")
 # Starting Python costs as much as it saves for some hundred files.
 MANY_FILES = 1000
 # Files at a time: few enough that whoever waits for them can be given up soon.
-SLICE_FILES = 100
+_SLICE_FILES = 100
 _SERVE = "import sys; sys.path[:] = sys.argv[1:]; from loader.sidecar import serve; serve()"
 # What is raised where the other process has died, or could not be started.
 _GONE = (OSError, EOFError, pickle.UnpicklingError)
@@ -51,15 +51,22 @@ class Sidecar:
         with self._lock:
             self._end()
 
-    def map(self, function: Callable[[A], B], arguments: Sequence[A]) -> list[B]:
-        """Return `function(argument)` for each argument. `function` is a module's own, and may be called twice."""
+    def map(self, function: Callable[[A], B], arguments: Sequence[A]) -> Iterator[B]:
+        """Yield `function(argument)` for each argument. `function` is a module's own, and may be called twice."""
+        for start in range(0, len(arguments), _SLICE_FILES):
+            some = arguments[start : start + _SLICE_FILES]
+            done = self._done_there(function, some)
+            yield from (function(argument) for argument in some) if done is None else done
+
+    def _done_there(self, function: Callable[[A], B], arguments: Sequence[A]) -> list[B] | None:
+        """Return what the other process returns, None where there is none."""
         with self._lock:
             if self._process is not None:
                 try:
                     return self._ask(self._process, function, arguments)
                 except _GONE:
                     self._end()
-        return [function(argument) for argument in arguments]
+        return None
 
     def _start(self) -> None:
         import subprocess  # an idle run needs none of it

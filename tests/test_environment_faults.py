@@ -841,7 +841,7 @@ def test_a_crash_after_the_commit_is_mended_by_the_next_run(
 ) -> None:
     drop = Drop(landing)
 
-    def fail(_: archive.Loaded) -> str:
+    def fail(_: archive.LoadedFile) -> str:
         return "the lights went out"
 
     from loader import settle

@@ -103,7 +103,7 @@ def test_files_move_to_the_archive_while_the_next_load_goes_on(
             is_second_claimed.set()
         return claim(connection, digests)
 
-    def delayed(loaded: archive.Loaded) -> str | None:
+    def delayed(loaded: archive.LoadedFile) -> str | None:
         waited.append(is_second_claimed.wait(30))
         return move(loaded)
 

@@ -72,34 +72,34 @@ def assert_loaded(ids: list[str], query: Query, landing: Path) -> None:
 
 def test_few_files_are_dealt_with_here() -> None:
     with Sidecar(files=MANY_FILES - 1) as beside:
-        assert beside.map(who, [None, None]) == [_HERE, _HERE]
+        assert list(beside.map(who, [None, None])) == [_HERE, _HERE]
 
 
 def test_many_files_are_dealt_with_by_one_process_that_ends_with_the_context() -> None:
     with Sidecar(files=MANY_FILES) as beside:
-        first, second = beside.map(who, [None]) + beside.map(who, [None])
+        first, second = [*beside.map(who, [None]), *beside.map(who, [None])]
         assert first == second != _HERE
     assert not is_alive(first)
 
 
 def test_what_died_beside_is_done_here() -> None:
     with Sidecar(files=MANY_FILES) as beside:
-        assert beside.map(die_unless_at_home, [_HERE] * 3) == [_HERE] * 3
-        assert beside.map(who, [None]) == [_HERE]
+        assert list(beside.map(die_unless_at_home, [_HERE] * 3)) == [_HERE] * 3
+        assert list(beside.map(who, [None])) == [_HERE]
 
 
 def test_what_died_before_it_was_asked_is_done_here() -> None:
     with Sidecar(files=MANY_FILES) as beside:
         (pid,) = beside.map(who, [None])
         os.kill(pid, signal.SIGKILL)
-        assert beside.map(who, [None]) == [_HERE]
+        assert list(beside.map(who, [None])) == [_HERE]
 
 
 @pytest.mark.parametrize("executable", ["", "/no/such/python", "/bin/false"])
 def test_without_another_process_all_is_done_here(monkeypatch: pytest.MonkeyPatch, executable: str) -> None:
     monkeypatch.setattr(sys, "executable", executable)
     with Sidecar(files=MANY_FILES) as beside:
-        assert beside.map(who, [None]) == [_HERE]
+        assert list(beside.map(who, [None])) == [_HERE]
 
 
 def test_it_ends_with_a_loader_that_is_killed() -> None:
@@ -132,7 +132,7 @@ def test_problems_come_back_as_they_are(tmp_path: Path) -> None:
     files = discover(tmp_path, settle=0, recursive=False)
     next(file for file in files if "gone" in file.path.name).path.unlink()
     with Sidecar(files=MANY_FILES) as beside:
-        there = beside.map(identify, files)
+        there = list(beside.map(identify, files))
     here = [identify(file) for file in files]
     assert [found[:2] for found in there] == [found[:2] for found in here]
     assert [str(found.problem) for found in there] == [str(found.problem) for found in here]
