@@ -36,33 +36,31 @@ def archive(loaded: LoadedFile) -> str | None:
     return None
 
 
-def put_in_quarantine(file: LandingFile, digest: bytes, landing: Path) -> Path | None:
+def put_in_quarantine(file: LandingFile, digest: bytes, landing: Path) -> None:
     """Move a refused file to `landing/quarantine/`; see `_move`."""
-    return _move(file, digest, landing / QUARANTINE)
+    _move(file, digest, landing / QUARANTINE)
 
 
-def _move(file: LandingFile, digest: bytes, folder: Path) -> Path | None:
-    """Move `file` into `folder` under a name of its own; return where it is now.
+def _move(file: LandingFile, digest: bytes, folder: Path) -> None:
+    """Move `file` into `folder` under a name of its own.
 
-    Returns None, and leaves everything as it is, where the file is gone, lies outside of the landing folder, or is no
-    longer the one that was read.
+    Leaves everything as it is where the file is gone, lies outside of the landing folder, or is no longer the one that
+    was read.
 
     Raises:
         ArchiveError: it can't be moved.
     """
     if not file.in_landing or not is_same_file(file.path, file):
-        return None
+        return
     try:
         target = _moved(file.path, digest, folder)
     except FileNotFoundError:
-        return None  # Another loader was faster.
+        return  # Another loader was faster.
     except OSError as error:
         raise ArchiveError(f"can't move to {folder}: {error.strerror}") from error
-    if is_same_file(target, file):
-        return target
-    # A producer has put another file in its place since the look above: that one was not loaded.
-    _put_back(target, file.path)
-    return None
+    if not is_same_file(target, file):
+        # A producer has put another file in its place since the look above: that one was not loaded.
+        _put_back(target, file.path)
 
 
 def _moved(path: Path, digest: bytes, folder: Path) -> Path:
