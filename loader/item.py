@@ -10,7 +10,7 @@ from loader.errors import FileProblem
 from loader.landing import LandingFile
 from loader.model import Counts, FileOutcome, Status
 from loader.names import printable
-from loader.quarantine import RejectFile
+from loader.reject_file import RejectFile
 
 
 @dataclass(slots=True, eq=False)
@@ -33,7 +33,7 @@ class Item:
     @property
     def rejects_path(self) -> str | None:
         """Where the rejects are or will be, in a form that can be printed; None where there are none."""
-        return None if self.rejects is None or self.rejects.is_empty else printable(str(self.rejects.path))
+        return None if self.rejects is None or self.rejects.is_empty else printable(self.rejects.path)
 
     def entry(self, contract_version: str, problem: FileProblem | None = None) -> ledger.Entry:
         """Return the file's row for the ledger: refused with `problem`, or loaded."""

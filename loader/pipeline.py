@@ -20,7 +20,7 @@ from pathlib import Path
 import polars as pl
 import psycopg
 
-from loader import account, ahead, aside, landing, ledger, merge, quarantine, resources
+from loader import account, ahead, aside, landing, ledger, merge, resources
 from loader.ahead import Load, Part, Trouble
 from loader.comparer import Comparer
 from loader.contract import Contract
@@ -40,11 +40,11 @@ from loader.model import Counts, Problem, Reject, Status
 from loader.names import printable
 from loader.prefetch import prefetched
 from loader.publish import Publisher
-from loader.quarantine import QuarantineError, RejectFile
-from loader.run import BATCH_FILES
+from loader.quarantine import QuarantineError
 from loader.seen import SeenKeys
 from loader.session import Session
 from loader.settings import Budget
+from loader.sidecar import Sidecar
 from loader.units import Units
 
 Progress = Callable[[int, int, int], None]  # bytes read, rows read, rows rejected since the last call
@@ -57,6 +57,7 @@ class Pipeline:
         self,
         session: Session,
         contract: Contract,
+        sidecar: Sidecar,
         *,
         landing_folder: Path,
         budget: Budget,
@@ -67,6 +68,7 @@ class Pipeline:
     ) -> None:
         self._session = session
         self._contract = contract
+        self._sidecar = sidecar
         self._seen = seen
         self._index_bytes = index_bytes  # of the index on event_id, when it was last looked at
         self._landing = landing_folder
@@ -141,23 +143,21 @@ class Pipeline:
         load: has the rows of `items`, where they are being read already.
         """
         connection = self._session.connection()
-        with ExitStack() as reject_files, connection.transaction():
+        with ExitStack() as context, connection.transaction():
             connection.execute(resources.sql("check_at_once"))
             ledger.enter_load(connection, is_alone=self._session.has_collided)
             taken, again = self._claim(connection, items)
             later = [[item] for item in again]
-            for item in taken:
-                folder = self._landing / landing.QUARANTINE
-                rejects = RejectFile(folder, item.file.path.name, item.digest, item.file_id, item.file.origin)
-                item.rejects = reject_files.enter_context(rejects)
             if taken:
-                publisher = reject_files.enter_context(Publisher(BATCH_FILES))
+                publisher = context.enter_context(Publisher(self._landing / landing.QUARANTINE, self._sidecar))
+                for item in taken:
+                    item.rejects = publisher.file(item.file.path.name, item.digest, item.file_id, item.file.origin)
                 if load is not None and len(taken) < len(items):
                     load.end()  # It has rows of the others, too.
                     load = None
                 seen = self._seen if load is not None else SeenKeys()  # Who begins anew has seen nothing.
                 parts = load.parts() if load is not None else self._parts(taken, seen, is_awaited=True)
-                ready = reject_files.enter_context(closing(parts))
+                ready = context.enter_context(closing(parts))
                 later = self._stages(connection, taken, publisher, seen, ready, is_alone=len(items) == 1) + later
         return later
 
@@ -224,7 +224,7 @@ class Pipeline:
             if is_alone:  # Otherwise each of them is tried alone next.
                 assert over[0].rejects is not None  # noqa: S101 # set when the item was taken
                 over[0].rejects.refuse()
-                self._publish(over, publisher)
+                publisher.publish([over[0].rejects])
                 over[0].outcome.quarantine = over[0].rejects_path
             raise FileRefused("over_budget", self._budget.describe(over[0].counts))
         for item in loaded:
@@ -232,7 +232,7 @@ class Pipeline:
             item.outcome.quarantine = item.rejects_path
         ledger.record(connection, [item.entry(self._contract.version) for item in loaded])
         # Last before COMMIT, so that a load that Postgres refuses leaves nothing in quarantine.
-        self._publish(loaded, publisher)
+        publisher.publish([item.rejects for item in loaded if item.rejects is not None])
         return later
 
     def _units(
@@ -254,7 +254,7 @@ class Pipeline:
                 self._reject(items[place], list(rejects))
             if part.unit is not None:  # The ids ascend with the places, and so are in the same order.
                 yield part.unit.with_columns(ids.gather(part.unit["file_id"]))
-        publisher.begin([item.rejects for item in items if item.rejects is not None])
+        publisher.begin()
 
     def _explain_set_aside(self, connection: psycopg.Connection, by_id: dict[int, Item]) -> None:
         """Write the rows that Postgres refused and the conflicts to quarantine, as they stand in the file."""
@@ -279,12 +279,6 @@ class Pipeline:
         assert item.rejects is not None  # noqa: S101 # set when the item was taken
         item.counts.rejected += len(rejects)
         item.rejects.add(rejects)
-
-    def _publish(self, items: Sequence[Item], publisher: Publisher) -> None:
-        """Put the rejects of `items` into quarantine, durably."""
-        publisher.publish([item.rejects for item in items if item.rejects is not None])
-        if any(item.rejects_path for item in items):
-            quarantine.make_names_durable(self._landing / landing.QUARANTINE)
 
 
 def _attempts(load: Load | None) -> Iterator[Load | None]:

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-import resource
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from loader.quarantine import RejectFile
+from loader import scratch
+from loader.quarantine import QuarantineError
+from loader.reject_file import RejectFile
+from loader.scratch import Scratch, Unnamed, Unsaved
+from loader.sidecar import Sidecar
 
-# Most of the time goes into waiting for the disk, which can deal with several files at once.
-_THREADS = 16
-_FEW_DESCRIPTORS = 1024
+if TYPE_CHECKING:
+    from loader.rejected import Origin
+
+# What is handed over at a time.
+_MOST_FILES = 200
+_MOST_BYTES = 8 << 20
 
 
 class Publisher:
-    """Threads that write reject files; the context is left when none of them is at work any more."""
+    """The files of rejects of one load; leaving the context leaves nothing behind of those that were not published."""
 
-    def __init__(self, most_files: int) -> None:
-        """Take part in using up to half of the descriptors, with all loads side by side: `most_files` together."""
-        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._share = (_FEW_DESCRIPTORS if limit == resource.RLIM_INFINITY else limit) / (2 * most_files)
-        self._pool = ThreadPoolExecutor(_THREADS, "loader-publish")
-        self._saving: list[Future[None]] = []
+    def __init__(self, folder: Path, sidecar: Sidecar) -> None:
+        """folder: quarantine."""
+        self._folder = folder
+        self._place = Scratch(folder)
+        self._sidecar = sidecar
+        self._pool = ThreadPoolExecutor(1, "loader-publish")
+        self._files: list[RejectFile] = []
+        self._saving: Future[None] | None = None
 
     def __enter__(self) -> Self:
         """Start nothing yet."""
@@ -32,13 +43,21 @@ class Publisher:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Wait for what is being written."""
+        """Wait for what is being written, and remove what has no name."""
         self._pool.shutdown(cancel_futures=True)
+        for file in self._files:
+            file.close()
+        self._place.__exit__(kind, error, traceback)
 
-    def begin(self, files: Sequence[RejectFile]) -> None:
-        """Begin to make durable what `files` of one load hold: of those whose descriptors can stay open until then."""
-        most = max(1, int(len(files) * self._share))
-        self._saving = self._start(RejectFile.save, files[:most])
+    def file(self, source: str, digest: bytes, file_id: int, origin: Origin | None) -> RejectFile:
+        """Return where the rejects of one input file go. Nothing is made before there is one."""
+        file = RejectFile(self._place, source, digest, file_id, origin)
+        self._files.append(file)
+        return file
+
+    def begin(self) -> None:
+        """Begin to make durable what there is so far; a later `publish` has less to wait for."""
+        self._saving = self._pool.submit(self._save, self._files)
 
     def wait(self) -> None:
         """Wait for what was begun.
@@ -46,23 +65,62 @@ class Publisher:
         Raises:
             QuarantineError: something can't be written.
         """
-        for saving in self._saving:
-            saving.result()
+        if self._saving is not None:
+            self._saving.result()
 
     def publish(self, files: Sequence[RejectFile]) -> None:
-        """Give the files that have rejects their final names.
+        """Make durable those of `files` that have rejects, give them their final names, and make these durable.
 
         Raises:
             QuarantineError: one can't be written.
         """
-        for publishing in self._start(RejectFile.publish, files):
-            publishing.result()
+        self.wait()
+        named = [file for file in files if not file.is_empty]
+        if named:
+            self._save(named)
+            with self._reported():
+                self._give_names(named)
+                scratch.sync_folder(self._folder)
 
-    def _start(self, action: Callable[[RejectFile], object], files: Sequence[RejectFile]) -> list[Future[None]]:
-        waiting = [file for file in files if not file.is_empty]
+    def _save(self, files: Sequence[RejectFile]) -> None:
+        unsaved = [file for file in files if not file.is_saved]
+        in_memory = [file for file in unsaved if file.is_in_memory]
+        for file in unsaved:
+            if not file.is_in_memory:
+                file.save()
+        with self._reported():
+            _check(in_memory, self._sidecar.map(scratch.save, self._unsaved(in_memory), at_once=1))
+        for file in in_memory:
+            file.is_saved = True
 
-        def act(some: Sequence[RejectFile]) -> None:
-            for file in some:
-                action(file)
+    def _unsaved(self, files: Sequence[RejectFile]) -> Iterator[Unsaved]:
+        some: list[tuple[str, bytes]] = []
+        size = 0
+        for file in files:
+            content = file.content
+            some.append((file.temporary_name, content))
+            size += len(content)
+            if len(some) == _MOST_FILES or size > _MOST_BYTES:
+                yield Unsaved(self._place.path, some)
+                some, size = [], 0
+        if some:
+            yield Unsaved(self._place.path, some)
 
-        return [self._pool.submit(act, some) for number in range(_THREADS) if (some := waiting[number::_THREADS])]
+    def _give_names(self, files: Sequence[RejectFile]) -> None:
+        names = [(file.temporary_name, file.path) for file in files]
+        starts = range(0, len(names), _MOST_FILES)
+        unnamed = [Unnamed(self._place.path, names[start : start + _MOST_FILES]) for start in starts]
+        _check(files, self._sidecar.map(scratch.give_names, unnamed, at_once=1))
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise QuarantineError(f"can't write quarantine {self._folder}: {error.strerror}") from error
+
+
+def _check(files: Sequence[RejectFile], failures: Iterator[list[str | None]]) -> None:
+    for file, failure in zip(files, chain.from_iterable(failures), strict=True):
+        if failure is not None:
+            raise file.failure(failure)

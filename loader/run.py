@@ -97,10 +97,10 @@ def run(
     work = list(batches(files, settings.jobs))
     with (
         Sidecar(files=len(files)) as hasher,
-        Sidecar(files=len(files)) as mover,
+        Sidecar(files=len(files)) as filer,
         Identification(work, hasher, takers=min(settings.jobs, len(work))) as identification,
     ):
-        _load(settings, identification, watcher, report, terms, mover=mover)
+        _load(settings, identification, watcher, report, terms, sidecar=filer)
     report.seconds = time.monotonic() - started
 
 
@@ -131,17 +131,17 @@ def _load(
     report: RunReport,
     terms: Contract | None,
     *,
-    mover: Sidecar,
+    sidecar: Sidecar,
 ) -> None:
     # Heavy imports stand here, since a run that finds nothing needs none of them, and the first files are hashed
     # meanwhile.
     with _lean_imports():
-        from loader import contract, merge, migrate, quarantine
+        from loader import contract, merge, migrate, scratch
         from loader.database import connected, refuse_pooler, reported
         from loader.workers import Workers
 
     terms = terms or contract.load(settings.contracts)
-    quarantine.sweep(settings.landing / landing.QUARANTINE)
+    scratch.sweep(settings.landing / landing.QUARANTINE)
     with database(settings) as conninfo:
         with connected(conninfo) as connection:
             with reported("looking for a pooler"):
@@ -154,7 +154,7 @@ def _load(
         # The workers are joined out here: CPython 3.11 was seen to skip a handler in the very frame that waits, where
         # Ctrl-C came at its loop's jump.
         with Workers(
-            settings, terms, conninfo, identification, watcher, mover=mover, index_bytes=index_bytes
+            settings, terms, conninfo, identification, watcher, sidecar=sidecar, index_bytes=index_bytes
         ) as workers:
             for outcome in workers.outcomes():
                 report.add(outcome)

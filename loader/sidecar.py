@@ -1,4 +1,4 @@
-"""A process beside this one, for what takes many system calls: hashing and moving many small files.
+"""A process beside this one, for what takes many system calls: hashing, writing and moving many small files.
 
 In one process the threads would take the interpreter from each other at each of them. The other process ends when the
 pipe that it is asked through does, so that none outlives a loader that is killed.
@@ -10,7 +10,8 @@ import os
 import pickle
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -51,10 +52,13 @@ class Sidecar:
         with self._lock:
             self._end()
 
-    def map(self, function: Callable[[A], B], arguments: Sequence[A]) -> Iterator[B]:
-        """Yield `function(argument)` for each argument. `function` is a module's own, and may be called twice."""
-        for start in range(0, len(arguments), _SLICE_FILES):
-            some = arguments[start : start + _SLICE_FILES]
+    def map(self, function: Callable[[A], B], arguments: Iterable[A], *, at_once: int = _SLICE_FILES) -> Iterator[B]:
+        """Yield `function(argument)` for each argument. `function` is a module's own, and may be called twice.
+
+        at_once: so many arguments are sent before the first answer comes.
+        """
+        rest = iter(arguments)
+        while some := list(islice(rest, at_once)):
             done = self._done_there(function, some)
             yield from (function(argument) for argument in some) if done is None else done
 

@@ -36,14 +36,14 @@ class Workers:
         identification: Identification,
         watcher: Watcher,
         *,
-        mover: Sidecar,
+        sidecar: Sidecar,
         index_bytes: int,
     ) -> None:
         self._settings = settings
         self._contract = contract
         self._watcher = watcher
         self._identification = identification
-        self._mover = mover
+        self._sidecar = sidecar
         # Each worker ends with None, or with the error that ended it.
         self._done: queue.SimpleQueue[Sequence[FileOutcome] | BaseException | None] = queue.SimpleQueue()
         self._seen = SeenKeys()
@@ -116,7 +116,7 @@ class Workers:
         self._watcher.progress(size, rows, rejected)
 
     def _settler(self, session: Session) -> Settler:
-        return Settler(session, self._mover, self._settings.landing, self._contract.version, self._done.put)
+        return Settler(session, self._sidecar, self._settings.landing, self._contract.version, self._done.put)
 
     def _work(self, session: Session) -> None:
         try:
@@ -124,6 +124,7 @@ class Workers:
                 pipeline = Pipeline(
                     session,
                     self._contract,
+                    self._sidecar,
                     landing_folder=self._settings.landing,
                     budget=self._settings.budget,
                     max_line_bytes=self._settings.max_line_bytes,

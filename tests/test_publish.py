@@ -6,14 +6,20 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from loader import archive, ledger, quarantine
+from loader import archive, ledger, scratch
 from loader.database import Connection
 from loader.model import Problem, Raw, Reject
+from loader.publish import Publisher
+from loader.scratch import Scratch, Unnamed, Unsaved
+from loader.sidecar import Sidecar
 from tests.support import Load, event, quarantined, write_ndjson
 
 LIMITED = """
@@ -23,8 +29,8 @@ runpy.run_module("loader", run_name="__main__", alter_sys=True)
 """
 
 
-def _reject(line: int) -> Reject:
-    return Reject(1, line, (Problem("malformed_json", None, "x"),), Raw(b"{", 1))
+def _reject(line: int, size: int = 1) -> Reject:
+    return Reject(1, line, (Problem("malformed_json", None, "x"),), Raw(b"{" * size, size))
 
 
 def _synced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -40,34 +46,113 @@ def _synced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sizes
 
 
-def test_rejects_that_were_saved_are_not_published_before_they_are_asked_for(tmp_path: Path) -> None:
-    with quarantine.RejectFile(tmp_path, "a.ndjson", bytes(32), 1) as rejects:
-        rejects.add([_reject(1)])
-        rejects.save()
-        assert not rejects.path.exists()
+@pytest.fixture
+def publisher(tmp_path: Path) -> Iterator[Publisher]:
+    """Of a load that puts rejects into a folder, which has nothing else in it when the load has ended."""
+    with Publisher(tmp_path, Sidecar(files=0)) as publisher:
+        yield publisher
+    assert list(tmp_path.glob(".*")) == []
+
+
+def test_rejects_that_were_saved_are_not_published_before_they_are_asked_for(
+    publisher: Publisher, tmp_path: Path
+) -> None:
+    rejects = publisher.file("a.ndjson", bytes(32), 1, None)
+    rejects.add([_reject(1)])
+    publisher.begin()
+    publisher.wait()
+    assert not Path(rejects.path).exists()
+    publisher.__exit__(None, None, None)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_rejects_that_are_saved_are_made_durable_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with quarantine.RejectFile(tmp_path, "a.ndjson", bytes(32), 1) as rejects:
-        rejects.add([_reject(1)])
-        rejects.save()
-        sizes = _synced(monkeypatch)
-        rejects.publish()
-    assert sizes == []
+@pytest.mark.parametrize("size", [1, 2_000_000])
+def test_rejects_that_are_saved_are_made_durable_once(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, size: int
+) -> None:
+    rejects = publisher.file("a.ndjson", bytes(32), 1, None)
+    rejects.add([_reject(1, size)])
+    publisher.begin()
+    publisher.wait()
+    sizes = _synced(monkeypatch)
+    publisher.publish([rejects])
+    assert sizes == [tmp_path.stat().st_size]  # the folder: only the name is new
 
 
+@pytest.mark.parametrize("size", [1, 2_000_000])
 def test_rejects_that_come_after_the_others_were_saved_are_durable_too(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, size: int
+) -> None:
+    rejects = publisher.file("a.ndjson", bytes(32), 1, None)
+    rejects.add([_reject(1, size)])
+    publisher.begin()
+    publisher.wait()
+    sizes = _synced(monkeypatch)
+    rejects.add([_reject(2)])
+    publisher.publish([rejects])
+    path = Path(rejects.path)
+    assert [json.loads(line)["line"] for line in path.read_bytes().splitlines()] == [1, 2]
+    assert sizes == [path.stat().st_size, tmp_path.stat().st_size]
+
+
+def test_a_file_without_rejects_is_not_made(publisher: Publisher, tmp_path: Path) -> None:
+    rejects = [publisher.file(f"{number}.ndjson", bytes(32), number, None) for number in range(3)]
+    rejects[1].add([_reject(1)])
+    publisher.begin()
+    publisher.publish(rejects)
+    assert [path.name for path in tmp_path.glob("*.ndjson")] == [Path(rejects[1].path).name]
+
+
+def test_what_another_process_has_written_and_named_may_be_written_and_named_again(tmp_path: Path) -> None:
+    with Scratch(tmp_path) as place:
+        unsaved = Unsaved(place.path, [("1", b"first"), ("2", b"second")])
+        assert scratch.save(unsaved) == scratch.save(unsaved) == [None, None]
+        names = Unnamed(place.path, [("1", str(tmp_path / "one")), ("2", str(tmp_path / "two"))])
+        assert scratch.give_names(names) == scratch.give_names(names) == [None, None]
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"one": b"first", "two": b"second"}
+
+
+def test_why_a_file_can_not_be_written_or_named_is_said_of_each(tmp_path: Path) -> None:
+    missing = "No such file or directory"
+    with Scratch(tmp_path) as place:
+        (Path(place.path) / "a").mkdir()
+        assert scratch.save(Unsaved(place.path, [("a", b""), ("b", b"")])) == ["Is a directory", None]
+        names = [("b", str(tmp_path / "b")), ("c", str(tmp_path / "c"))]
+        assert scratch.give_names(Unnamed(place.path, names)) == [None, missing]
+        gone = place.path
+        (Path(gone) / "a").rmdir()
+    assert scratch.save(Unsaved(gone, [("a", b""), ("b", b"")])) == [missing, missing]
+    assert scratch.give_names(Unnamed(gone, names)) == [missing, missing]
+
+
+def test_a_sweep_leaves_what_is_in_use_and_removes_what_is_left(tmp_path: Path) -> None:
+    left = tmp_path / ".left.tmp"
+    left.mkdir()
+    (left / "1").touch()
+    (tmp_path / ".of-old.tmp").touch()
+    with Scratch(tmp_path) as place:
+        used = Path(place.path)
+        scratch.save(Unsaved(place.path, [("1", b"rejects")]))
+        scratch.sweep(tmp_path)
+        assert list(tmp_path.iterdir()) == [used]
+        assert (used / "1").read_bytes() == b"rejects"
+
+
+def test_a_scratch_folder_that_a_sweep_takes_at_once_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with quarantine.RejectFile(tmp_path, "a.ndjson", bytes(32), 1) as rejects:
-        rejects.add([_reject(1)])
-        rejects.save()
-        sizes = _synced(monkeypatch)
-        rejects.add([_reject(2)])
-        rejects.publish()
-    assert [json.loads(line)["line"] for line in rejects.path.read_bytes().splitlines()] == [1, 2]
-    assert sizes == [rejects.path.stat().st_size]
+    really = tempfile.mkdtemp
+    made: list[str] = []
+
+    def swept(**named: Any) -> str:
+        made.append(really(**named))
+        if len(made) == 1:
+            scratch.sweep(tmp_path)
+        return made[-1]
+
+    monkeypatch.setattr(tempfile, "mkdtemp", swept)
+    with Scratch(tmp_path) as place:
+        assert [Path(place.path), Path(made[1])] == [*tmp_path.iterdir()] * 2
 
 
 def test_a_conflict_joins_what_was_rejected_before_it(load: Load, landing: Path) -> None:

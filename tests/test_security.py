@@ -20,7 +20,11 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from loader import cli, quarantine
+from loader import cli, quarantine, scratch
+from loader.model import Problem, Raw, Reject
+from loader.publish import Publisher
+from loader.scratch import Scratch, Unnamed, Unsaved
+from loader.sidecar import Sidecar
 from tests.hostile import ESCAPES, is_safe
 from tests.support import Load, Query, event, quarantined, write_ndjson
 
@@ -152,16 +156,14 @@ def test_what_is_planted_under_the_name_of_a_reject_file_is_never_written_throug
     before = target.read_bytes()
     {"symlink": lambda path: path.symlink_to(target), "folder": Path.mkdir, "fifo": os.mkfifo}[taken](planted)
     _, digest, file_id, *_ = planted.name.split(".")
-    rejects = quarantine.RejectFile(planted.parent, "a.ndjson", bytes.fromhex(digest) + bytes(28), int(file_id))
-    from loader.model import Problem, Raw, Reject
-
-    with rejects:
+    with Publisher(planted.parent, Sidecar(files=0)) as publisher:
+        rejects = publisher.file("a.ndjson", bytes.fromhex(digest) + bytes(28), int(file_id), None)
         rejects.add([Reject(1, 1, (Problem("malformed_json", None, "x"),), Raw(b"{", 1))])
         if taken == "folder":
             with pytest.raises(quarantine.QuarantineError, match="Is a directory"):
-                rejects.publish()
+                publisher.publish([rejects])
         else:
-            rejects.publish()
+            publisher.publish([rejects])
             assert planted.is_file()
             assert not planted.is_symlink()
     assert target.read_bytes() == before
@@ -169,29 +171,34 @@ def test_what_is_planted_under_the_name_of_a_reject_file_is_never_written_throug
 
 
 def test_what_is_planted_under_the_name_of_a_temporary_file_is_never_written_through(
-    landing: Path, outside: Path, monkeypatch: pytest.MonkeyPatch
+    landing: Path, outside: Path
 ) -> None:
-    place = landing / "quarantine"
     target = outside / "target.ndjson"
     before = target.read_bytes()
-    monkeypatch.setattr(threading, "get_native_id", lambda: 1)
-    temporary, descriptor = quarantine._temporary_file(place, bytes(32))
-    os.close(descriptor)
-    temporary.unlink()
-    temporary.symlink_to(target)
-    try:
-        _, descriptor = quarantine._temporary_file(place, bytes(32))
-        os.close(descriptor)
-    except OSError:
-        pass  # To refuse is as good as to go round it.
+    with Scratch(landing / "quarantine") as place:
+        (Path(place.path) / "1").symlink_to(target)
+        assert scratch.save(Unsaved(place.path, [("1", b"rejects")])) == [None]
     assert target.read_bytes() == before
+
+
+def test_a_symlink_in_place_of_the_folder_for_temporary_files_is_never_followed(landing: Path, outside: Path) -> None:
+    before = sorted(outside.iterdir())
+    with Scratch(landing / "quarantine") as place:
+        folder = Path(place.path)
+        folder.rmdir()
+        folder.symlink_to(outside)
+        assert scratch.save(Unsaved(place.path, [("1", b"rejects")])) == ["Not a directory"]
+        names = [(path.name, str(landing / path.name)) for path in before]
+        assert scratch.give_names(Unnamed(place.path, names)) == ["Not a directory"] * len(names)
+    scratch.sweep(landing / "quarantine")
+    assert sorted(outside.iterdir()) == before
 
 
 def test_a_fifo_in_quarantine_makes_no_run_wait(landing: Path) -> None:
     place = landing / "quarantine"
     place.mkdir()
     os.mkfifo(place / ".planted.tmp")
-    sweeper = threading.Thread(target=quarantine.sweep, args=[place], daemon=True)
+    sweeper = threading.Thread(target=scratch.sweep, args=[place], daemon=True)
     sweeper.start()
     sweeper.join(5)
     is_stuck = sweeper.is_alive()

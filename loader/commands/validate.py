@@ -68,7 +68,7 @@ class _Preview:
         self._more = 0
 
     def add(self, reject: Reject) -> None:
-        from loader.quarantine import describe
+        from loader.reject_file import describe
 
         if len(self._lines) < _PREVIEW_ROWS:
             self._lines.append(describe(reject))

@@ -45,7 +45,7 @@ def edit(file: LandingFile, *, max_line_bytes: int, say: Callable[[str], None]) 
         raise
     if is_changed:
         try:
-            quarantine.replace(file.path, file.origin.replay_of if file.origin else b"", _edited(file, path))
+            quarantine.replace(file.path, _edited(file, path))
         except LoaderError as error:
             raise UsageError(f"{error}; nothing is replayed, and what you wrote is in {path}") from error
     shutil.rmtree(folder, ignore_errors=True)

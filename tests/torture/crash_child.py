@@ -34,7 +34,21 @@ import psycopg
 from psycopg import generators, sql
 from psycopg.pq import ExecStatus
 
-from loader import account, archive, cli, compare, decode, ledger, merge, pipeline, quarantine, settle, staging, units
+from loader import (
+    account,
+    archive,
+    cli,
+    compare,
+    decode,
+    ledger,
+    merge,
+    pipeline,
+    publish,
+    quarantine,
+    settle,
+    staging,
+    units,
+)
 
 _PACKAGE = str(Path(cli.__file__).parent) + os.sep
 
@@ -132,7 +146,20 @@ def on_path(name: str, is_meant: Callable[[Path, tuple[Any, ...]], bool], *, aft
 
 
 def rename_to(ending: str, *, afterwards: bool) -> Install:
-    return on_path("rename", lambda _, arguments: str(arguments[0]).endswith(ending), afterwards=afterwards)
+    def install(stop: Stop) -> None:
+        original = os.rename
+
+        def wrapped(source: Any, target: Any, **named: Any) -> None:
+            meant = os.fspath(target).endswith(ending)
+            if meant and not afterwards:
+                stop()
+            original(source, target, **named)
+            if meant and afterwards:
+                stop()
+
+        setattr(os, "rename", wrapped)  # noqa: B010
+
+    return install
 
 
 def after_statement(text: str) -> Install:
@@ -224,13 +251,18 @@ class Journal:
     def _is_meant(self, path: str) -> bool:
         return path.startswith(self._folder)
 
+    def _path(self, path: Any, folder: int | None) -> str:
+        """The path of what is named in an open folder, or by its path."""
+        return str(Path(self._opened[folder], path)) if folder is not None else os.fspath(path)
+
     def _wrap(self, name: str) -> None:
         original = getattr(os, name)
         takes_two = name in ("rename", "replace", "link", "symlink")
 
         @functools.wraps(original)
         def wrapped(*arguments: Any, **named: Any) -> Any:
-            paths = [os.fspath(argument) for argument in arguments[: 1 + takes_two]]
+            folders = [named.get("dir_fd", named.get("src_dir_fd")), named.get("dst_dir_fd")]
+            paths = [self._path(*place) for place in zip(arguments[: 1 + takes_two], folders, strict=False)]
             with self._lock:
                 result = original(*arguments, **named)
                 for descriptor, path in self._opened.items():
@@ -243,7 +275,7 @@ class Journal:
         setattr(os, name, wrapped)
 
     def _opening(self, path: Any, flags: int, *arguments: Any, **named: Any) -> int:
-        name = os.fspath(path)
+        name = self._path(path, named.get("dir_fd"))
         with self._lock:
             is_new = bool(flags & os.O_CREAT) and not os.path.lexists(name)
             descriptor = self._open(path, flags, *arguments, **named)
@@ -310,7 +342,7 @@ STEPS: dict[str, Install] = {
     "accounted": after(account, "account"),
     "quarantine written, not renamed": rename_to(".rejected.ndjson", afterwards=False),
     "quarantine renamed": rename_to(".rejected.ndjson", afterwards=True),
-    "quarantine published": after(quarantine.RejectFile, "publish"),
+    "quarantine published": after(publish.Publisher, "publish"),
     "ledger not written": before(ledger, "record"),
     "ledger written": after(ledger, "record"),
     "COMMIT sent": commit_sent,

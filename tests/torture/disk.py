@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-_OF_NAMES = ("create", "mkdir", "unlink", "rename")
+_OF_NAMES = ("create", "mkdir", "unlink", "rmdir", "rename")
 _OTHERS = ("fsync", "fsync folder", "ledger", "COMMIT", "committed")
 
 
@@ -116,9 +116,9 @@ class Disk:
                 return self.files[record.paths[0]]
 
     def _change(self, record: Record, file: File) -> None:
-        if record.what in ("unlink", "rename") and self.files.get(record.paths[0]) is file:
+        if record.what in ("unlink", "rmdir", "rename") and self.files.get(record.paths[0]) is file:
             del self.files[record.paths[0]]
-        if record.what != "unlink":
+        if record.what not in ("unlink", "rmdir"):
             self.files[record.paths[-1]] = file
 
 

@@ -98,7 +98,7 @@ def test_what_goes_to_quarantine_is_whole_on_disk_before_it_has_its_name(history
     named = {}
     for moment in history.moments("rename"):
         temporary, path = history.records[moment].paths
-        if temporary.suffix == ".tmp":
+        if temporary.parent.suffix == ".tmp":
             synced = [record for record in history.records[:moment] if record.what == "fsync"]
             named[path] = next(record.content for record in reversed(synced) if record.paths == (temporary,))
     assert named == {path: content for path, content in history.after.contents().items() if source(path, content)}
@@ -121,7 +121,7 @@ def test_no_file_leaves_landing_before_its_fate_is_committed(history: History) -
 def test_each_file_is_in_one_place_wherever_the_power_is_cut(history: History) -> None:
     due = Counter(file.sha256 for file in corpus())
     for moment, disk in history.power_cuts():
-        whole = [content for path, content in disk.contents().items() if path.suffix != ".tmp"]
+        whole = [content for path, content in disk.contents().items() if path.parent.suffix != ".tmp"]
         found = Counter(hashlib.sha256(content).hexdigest() for content in whole)
         assert Counter({sha256: found[sha256] for sha256 in due}) == due, history.records[moment]
 

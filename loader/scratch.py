@@ -1,0 +1,208 @@
+"""A folder in quarantine for files that have no name of their own yet.
+
+It is locked for as long as its loader lives, so that `sweep` knows what loaders left behind that died. Files are made
+durable in it, and named, several at once; doing that twice does no harm, so that another process may be asked to.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+_TEMPORARY = ".tmp"
+_MODE = 0o600
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# Most of the time goes into waiting for the disk, which can deal with several files at once.
+_THREADS = 16
+# Folders whose own name this run has made durable.
+_DURABLE: set[Path] = set()
+
+
+class Scratch:
+    """The folder; it is made when its path is first asked for, and goes with the context, with all that is in it."""
+
+    def __init__(self, quarantine: Path) -> None:
+        self.quarantine = quarantine
+        self._path: str | None = None
+        self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        """Make nothing yet."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Remove it; what can't be removed now is left to the next sweep."""
+        path, self._path = self._path, None
+        if path is not None:
+            with suppress(OSError):
+                _remove(path, self._descriptor)
+            os.close(self._descriptor)
+
+    @property
+    def path(self) -> str:
+        """Where it is.
+
+        Raises:
+            OSError: it can't be made.
+        """
+        if self._path is None:
+            self._path, self._descriptor = _made(self.quarantine)
+        return self._path
+
+
+class Unsaved(NamedTuple):
+    """Files that are to be written: the scratch folder, and each one's name in it and content."""
+
+    folder: str
+    files: Sequence[tuple[str, bytes]]
+
+
+class Unnamed(NamedTuple):
+    """Files that are to be named: the scratch folder, and each one's name in it and path to be."""
+
+    folder: str
+    files: Sequence[tuple[str, str]]
+
+
+def save(unsaved: Unsaved) -> list[str | None]:
+    """Make files durable; return of each why it can't be written, None where it is."""
+    try:
+        with _opened(unsaved.folder) as folder, ThreadPoolExecutor(min(_THREADS, len(unsaved.files))) as pool:
+            return list(pool.map(lambda file: _saved(folder, *file), unsaved.files))
+    except OSError as error:
+        return [str(error.strerror)] * len(unsaved.files)
+
+
+def give_names(unnamed: Unnamed) -> list[str | None]:
+    """Name files; return of each why it can't be named, None where it is."""
+    try:
+        with _opened(unnamed.folder) as folder:
+            return [_named(folder, name, path) for name, path in unnamed.files]
+    except OSError as error:
+        return [str(error.strerror)] * len(unnamed.files)
+
+
+def sweep(quarantine: Path) -> None:
+    """Begin a run: remove what loaders left behind that died; what is in use is locked by its owner."""
+    _DURABLE.clear()  # The folder may have been removed and made again since the last run of this process.
+    for path in quarantine.glob(f".*{_TEMPORARY}"):
+        with suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove(str(path), descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def create(name: str, folder: int | None = None) -> int:
+    """Create a private file, in the open folder or where its path says; return a descriptor to write to it.
+
+    Where one is there, it is of a process that died: a failed write is never tried again on the same file, for after
+    a failed fsync the kernel may drop the data and report success the next time.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        return os.open(name, flags, _MODE, dir_fd=folder)
+    except FileExistsError:
+        os.unlink(name, dir_fd=folder)
+        return os.open(name, flags, _MODE, dir_fd=folder)
+
+
+def write(descriptor: int, content: bytes) -> None:
+    """Write all of `content`, of which a full disk may take a part."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+@contextmanager
+def _opened(folder: str) -> Iterator[int]:
+    """Open a scratch folder, never through a symlink that has taken its place."""
+    descriptor = os.open(folder, _FOLDER)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _made(quarantine: Path) -> tuple[str, int]:
+    """Make a folder that is locked for as long as this process has it open."""
+    import tempfile  # an idle run needs none of it
+
+    while True:
+        _make_durable(quarantine)
+        try:
+            path = tempfile.mkdtemp(prefix=".", suffix=_TEMPORARY, dir=quarantine)
+        except FileNotFoundError:
+            _DURABLE.discard(quarantine)  # It was removed since.
+            continue
+        # A sweep may take it for a leftover between its making and its lock.
+        with suppress(FileNotFoundError):
+            descriptor = os.open(path, _FOLDER)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), os.lstat(path)):
+                    return path, descriptor
+            os.close(descriptor)
+
+
+def _make_durable(folder: Path) -> None:
+    """Make the quarantine folder where it is missing, durably."""
+    if folder not in _DURABLE:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Whoever made it, even a loader that died right then: its name must outlive a power cut, too.
+        sync_folder(folder.parent)
+        _DURABLE.add(folder)
+
+
+def _remove(path: str, descriptor: int) -> None:
+    """Remove what is open there: a scratch folder, or a file of a loader of old, which had none."""
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISDIR(mode):
+        for name in os.listdir(descriptor):
+            os.unlink(name, dir_fd=descriptor)
+        os.rmdir(path)  # noqa: PTH106 # as with all that is here: making Paths takes longer than what is done
+    elif stat.S_ISREG(mode):
+        os.unlink(path)  # noqa: PTH108
+
+
+def _saved(folder: int, name: str, content: bytes) -> str | None:
+    try:
+        descriptor = create(name, folder)
+        try:
+            write(descriptor, content)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        return str(error.strerror)
+    return None
+
+
+def _named(folder: int, name: str, path: str) -> str | None:
+    try:
+        os.rename(name, path, src_dir_fd=folder)
+    except OSError as error:
+        # It has its name already where the process that gave it has died since.
+        is_named = isinstance(error, FileNotFoundError) and os.path.lexists(path)
+        return None if is_named else str(error.strerror)
+    return None
