@@ -28,14 +28,18 @@ class Identified(NamedTuple):
 
 def identify(file: LandingFile, on_read: Callable[[], None] = lambda: None) -> Identified:
     """Read a file for its SHA-256. `on_read` is called now and then, and may raise."""
+    return Identified(file, *_read(file, on_read))
+
+
+def _read(file: LandingFile, on_read: Callable[[], None] = lambda: None) -> tuple[bytes, FileProblem | None]:
     digest = b""
     try:
         with opening.opened_as_found(file) as handle:
             digest = opening.fingerprint(handle, on_read)
             check_name(handle, file)
     except FileProblem as problem:
-        return Identified(file, digest, problem)
-    return Identified(file, digest, None)
+        return digest, problem
+    return digest, None
 
 
 class Identification:
@@ -96,9 +100,9 @@ class Identification:
         if len(batch) == 1:  # It may be of any size, so that it must be possible to give up in the middle.
             return [identify(batch[0], self._check)]
         found: list[Identified] = []
-        for identified in self._sidecar.map(identify, batch):
+        for file, read in zip(batch, self._sidecar.map(_read, batch), strict=True):
             self._check()
-            found.append(identified)
+            found.append(Identified(file, *read))
         return found
 
     def _check(self) -> None:

@@ -24,27 +24,13 @@ def opened(path: Path) -> Iterator[FileIO]:
     Raises:
         FileUnavailable: it is gone, can't be read, or is no regular file.
     """
-    with _descriptor(path) as (descriptor, _), FileIO(descriptor, "rb", closefd=False) as file:
-        yield file
-
-
-@contextmanager
-def _descriptor(path: Path) -> Iterator[tuple[int, os.stat_result]]:
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = _open(path)
     try:
-        descriptor = os.open(path, flags)
-    except FileNotFoundError as error:
-        raise FileUnavailable("file_vanished", "the file is gone") from error
-    except OSError as error:
-        raise FileUnavailable("file_unreadable", f"the file can't be opened: {error.strerror}") from error
-    try:
-        status = _status(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise FileUnavailable("not_a_file", "not a regular file")
-        yield descriptor, status
+        _regular(descriptor)
+        with FileIO(descriptor, closefd=False) as file:
+            yield file
     finally:
-        with suppress(OSError):  # What was read was read, and if reading failed, that is what to say.
-            os.close(descriptor)
+        _close(descriptor)
 
 
 @contextmanager
@@ -54,28 +40,56 @@ def opened_as_found(file: LandingFile) -> Iterator[File]:
     Raises:
         FileUnavailable: it is gone, can't be read, or is not what it was.
     """
-    with _descriptor(file.path) as (descriptor, status):
-        if status.st_ino != file.inode[1]:
-            raise FileUnavailable("file_changed", "another file has taken its place")
-        _check_unchanged(status, file)
-        with _reader(descriptor, file.size) as handle:
-            try:
-                yield handle
-            except FileRefused:
-                _check_unchanged(_status(descriptor), file)  # What looks broken may just have been changed meanwhile.
-                raise
+    descriptor = _open(file.path)
+    try:
+        _check_found(descriptor, file)
+        is_small = file.size <= _AT_ONCE_BYTES
+        handle = BytesIO(_content(descriptor, file.size)) if is_small else FileIO(descriptor, closefd=False)
+        try:
+            yield handle
+        except FileRefused:
+            _check_unchanged(_status(descriptor), file)  # What looks broken may just have been changed meanwhile.
+            raise
         _check_unchanged(_status(descriptor), file)
+    finally:
+        _close(descriptor)
 
 
-def _reader(descriptor: int, size: int) -> File:
-    """Return a file of `size` bytes to read from; a small one's bytes, since threads take turns at each system call."""
-    if size > _AT_ONCE_BYTES:
-        return FileIO(descriptor, "rb", closefd=False)
-    content = b""
+def _content(descriptor: int, size: int) -> bytes:
+    """Return the bytes of a small file: by one system call, since threads take turns at each."""
+    found = b""
     with reading():
-        while len(content) < size and (more := os.read(descriptor, size - len(content))):
-            content += more
-    return BytesIO(content)
+        while len(found) < size and (more := os.read(descriptor, size - len(found))):
+            found += more
+    return found
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise FileUnavailable("file_vanished", "the file is gone") from error
+    except OSError as error:
+        raise FileUnavailable("file_unreadable", f"the file can't be opened: {error.strerror}") from error
+
+
+def _close(descriptor: int) -> None:
+    with suppress(OSError):  # What was read was read, and if reading failed, that is what to say.
+        os.close(descriptor)
+
+
+def _regular(descriptor: int) -> os.stat_result:
+    status = _status(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise FileUnavailable("not_a_file", "not a regular file")
+    return status
+
+
+def _check_found(descriptor: int, file: LandingFile) -> None:
+    status = _regular(descriptor)
+    if status.st_ino != file.inode[1]:
+        raise FileUnavailable("file_changed", "another file has taken its place")
+    _check_unchanged(status, file)
 
 
 def fingerprint(file: File, on_read: Callable[[], None] = lambda: None) -> bytes:
@@ -86,11 +100,11 @@ def fingerprint(file: File, on_read: Callable[[], None] = lambda: None) -> bytes
     """
     import hashlib  # with OpenSSL behind it, half of what an idle run would have to import
 
+    if isinstance(file, BytesIO):
+        return hashlib.sha256(file.getbuffer()).digest()
     digest = hashlib.sha256()
+    buffer = memoryview(bytearray(_AT_ONCE_BYTES))
     with reading():
-        # A megabyte of zeros costs more than all else for a small file.
-        buffer = memoryview(bytearray(min(_AT_ONCE_BYTES, max(1, file.seek(0, os.SEEK_END)))))
-        file.seek(0)
         while size := file.readinto(buffer):
             digest.update(buffer[:size])
             on_read()
@@ -104,12 +118,18 @@ def reading() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise FileUnavailable("file_unreadable", f"reading fails: {error.strerror}") from error
+        raise _unreadable(error) from error
 
 
 def _status(descriptor: int) -> os.stat_result:
-    with reading():
+    try:
         return os.fstat(descriptor)
+    except OSError as error:
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: OSError) -> FileUnavailable:
+    return FileUnavailable("file_unreadable", f"reading fails: {error.strerror}")
 
 
 def _check_unchanged(status: os.stat_result, expected: LandingFile) -> None:
