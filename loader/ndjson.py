@@ -165,8 +165,7 @@ def _together(parts: list[_Part]) -> tuple[pl.DataFrame, dict[int, list[Problem]
 
 def _places(rows: Rows) -> pl.DataFrame:
     """Return file_id and line (both Int64) of every line held."""
-    spans = [pl.int_range(line, line + count, dtype=pl.Int64, eager=True) for _, line, count in rows.places]
-    files = pl.Series([file_id for file_id, _, _ in rows.places], dtype=pl.Int64)
-    counts = pl.Series([count for _, _, count in rows.places], dtype=pl.Int64)
-    lines = pl.concat([pl.Series(dtype=pl.Int64), *spans])
-    return pl.DataFrame({"file_id": files.repeat_by(counts).explode(), "line": lines})
+    files, firsts, counts = np.array(rows.places, np.int64).reshape(-1, 3).T
+    before = np.cumsum(counts) - counts
+    lines = np.arange(counts.sum()) + np.repeat(firsts - before, counts)
+    return pl.DataFrame({"file_id": np.repeat(files, counts), "line": lines})
