@@ -30,7 +30,7 @@ class LoadedFile(NamedTuple):
 def archive(loaded: LoadedFile) -> str | None:
     """Move a loaded file to `landing/archive/YYYY-MM-DD/` (UTC), as `_move` does; return why it can't be moved."""
     try:
-        _move(loaded.file, loaded.digest, loaded.landing / ARCHIVE / datetime.now(UTC).date().isoformat())
+        _move(loaded.file, loaded.digest, f"{loaded.landing}/{ARCHIVE}/{datetime.now(UTC).date()}")
     except ArchiveError as error:
         return str(error)
     return None
@@ -38,11 +38,11 @@ def archive(loaded: LoadedFile) -> str | None:
 
 def put_in_quarantine(file: LandingFile, digest: bytes, landing: Path) -> None:
     """Move a refused file to `landing/quarantine/`; see `_move`."""
-    _move(file, digest, landing / QUARANTINE)
+    _move(file, digest, f"{landing}/{QUARANTINE}")
 
 
-def _move(file: LandingFile, digest: bytes, folder: Path) -> None:
-    """Move `file` into `folder` under a name of its own.
+def _move(file: LandingFile, digest: bytes, folder: str) -> None:
+    """Move `file` into `folder` under a name of its own, without a Path, which takes as long to make as to move a file.
 
     Leaves everything as it is where the file is gone, lies outside of the landing folder, or is no longer the one that
     was read.
@@ -63,34 +63,34 @@ def _move(file: LandingFile, digest: bytes, folder: Path) -> None:
         _put_back(target, file.path)
 
 
-def _moved(path: Path, digest: bytes, folder: Path) -> Path:
+def _moved(path: Path, digest: bytes, folder: str) -> str:
     """Move a file into `folder`, which is made where it is missing, and return where it is now."""
     target = _free_name(folder, path.name, digest)
     try:
-        path.rename(target)
+        os.rename(path, target)  # noqa: PTH104
     except FileNotFoundError:
-        if folder.is_dir():
+        if Path(folder).is_dir():
             raise
-        folder.mkdir(parents=True, exist_ok=True)
+        Path(folder).mkdir(parents=True, exist_ok=True)
         path.rename(target)
     return target
 
 
-def _free_name(folder: Path, name: str, digest: bytes) -> Path:
+def _free_name(folder: str, name: str, digest: bytes) -> str:
     number = 0
-    while (target := folder / stored_name(name, digest, suffix(name) or "", number)).exists():
+    while os.path.lexists(target := f"{folder}/{stored_name(name, digest, suffix(name) or '', number)}"):
         number += 1
     return target
 
 
-def _put_back(target: Path, path: Path) -> None:
+def _put_back(target: str, path: Path) -> None:
     number = 0
     known = suffix(path.name) or ""
     place = path
     while True:
         try:
             os.link(target, place)  # Unlike a rename, a link never replaces what has come there meanwhile.
-            target.unlink()
+            Path(target).unlink()
         except FileExistsError:
             number += 1
             place = path.with_name(f"{path.name.removesuffix(known)}.{number}{known}")

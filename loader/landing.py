@@ -204,7 +204,7 @@ def _look(path: Path) -> LandingFile | None:
     return found if isinstance(found, LandingFile) else None
 
 
-def is_same_file(path: Path, expected: LandingFile) -> bool:
+def is_same_file(path: Path | str, expected: LandingFile) -> bool:
     """Say whether `path` still leads to the very file that was read, unchanged since."""
     with suppress(OSError):
         status = os.lstat(path)

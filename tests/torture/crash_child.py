@@ -125,41 +125,28 @@ def each_item(owner: Any, name: str) -> Install:
     return install
 
 
-def on_path(name: str, is_meant: Callable[[Path, tuple[Any, ...]], bool], *, afterwards: bool) -> Install:
-    """Stop before or after a method of Path, where its arguments are those that are meant."""
+def on_path(name: str, is_meant: Callable[[Path], bool], *, afterwards: bool) -> Install:
+    """Stop before or after a change of the disk after which there is a path that is meant."""
 
     def install(stop: Stop) -> None:
-        original = getattr(Path, name)
+        original = getattr(os, name)
 
-        def wrapped(self: Path, *arguments: Any, **named: Any) -> Any:
-            meant = is_meant(self, arguments)
+        def wrapped(*arguments: Any, **named: Any) -> Any:
+            meant = is_meant(Path(arguments[1 if name == "rename" else 0]))
             if meant and not afterwards:
                 stop()
-            result = original(self, *arguments, **named)
+            result = original(*arguments, **named)
             if meant and afterwards:
                 stop()
             return result
 
-        setattr(Path, name, wrapped)
+        setattr(os, name, wrapped)
 
     return install
 
 
 def rename_to(ending: str, *, afterwards: bool) -> Install:
-    def install(stop: Stop) -> None:
-        original = os.rename
-
-        def wrapped(source: Any, target: Any, **named: Any) -> None:
-            meant = os.fspath(target).endswith(ending)
-            if meant and not afterwards:
-                stop()
-            original(source, target, **named)
-            if meant and afterwards:
-                stop()
-
-        setattr(os, "rename", wrapped)  # noqa: B010
-
-    return install
+    return on_path("rename", lambda path: path.name.endswith(ending), afterwards=afterwards)
 
 
 def after_statement(text: str) -> Install:
@@ -348,9 +335,9 @@ STEPS: dict[str, Install] = {
     "COMMIT sent": commit_sent,
     "committed": after(pipeline.Pipeline, "_transaction"),
     "not archived": before(settle, "archive"),
-    "made the archive's folder": on_path("mkdir", lambda path, _: path.parent.name == "archive", afterwards=True),
+    "made the archive's folder": on_path("mkdir", lambda path: path.parent.name == "archive", afterwards=True),
     "chose a name in the archive": after(archive, "_free_name"),
-    "archived": on_path("rename", lambda _, arguments: _to_archive(Path(arguments[0])), afterwards=True),
+    "archived": on_path("rename", _to_archive, afterwards=True),
     "refusal: .error.json written, not renamed": rename_to(".error.json", afterwards=False),
     "refusal: .error.json renamed": rename_to(".error.json", afterwards=True),
     "refusal: not in the ledger": after(quarantine, "write_error"),
