@@ -42,16 +42,18 @@ def find_problems(texts: pl.Series) -> Iterator[tuple[int, Problem]]:
         number=text.str.contains(_BIG_EXPONENT) | ((length >= _LONG_NUMBER) & text.str.contains(_MANY_DIGITS)),
         long=length > 2 * MAX_DEPTH,
     )
-    for row, value in frame.filter(flags["null"]).iter_rows():
+    # Most often there is none; to ask first takes a hundredth of the time of an empty filter.
+    suspects = {name: frame.filter(flags[name]) if flags[name].any() else frame.clear() for name in flags.columns}
+    for row, value in suspects["null"].iter_rows():
         if _NULL_ESCAPE.search(value):
             yield row, Problem("null_character", column, r"holds \u0000, which Postgres can't store")
-    for row, value in frame.filter(flags["number"]).iter_rows():
+    for row, value in suspects["number"].iter_rows():
         unfit = _unfit_number(value)
         if unfit is not None:
             message = f"holds the number {unfit}, too large or too fine for jsonb"
             yield row, Problem("number_out_of_range", column, message)
     brackets = text.str.count_matches("{", literal=True) + text.str.count_matches("[", literal=True)
-    for row, value in frame.filter(flags["long"]).filter(brackets > MAX_DEPTH).iter_rows():
+    for row, value in suspects["long"].filter(brackets > MAX_DEPTH).iter_rows():
         if depth(value) > MAX_DEPTH:
             yield row, too_deep(column)
 
