@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from mmap import mmap
 from typing import NamedTuple
 
 import numpy as np
@@ -19,18 +20,20 @@ from loader.contract import KEY
 
 _RANGES = 16
 _MAX_POPPED_BYTES = 24 << 20
+_LZ4 = pa.Codec("lz4_raw")
 
 
 class _Piece(NamedTuple):
     """Rows of one range that came together, and their share of the size that they came with."""
 
-    data: pa.Buffer
+    compressed: mmap
+    length: int  # uncompressed
     schema: pa.Schema
     size: int
 
 
 class Ranges:
-    """Rows by range of keys, each range's in the order in which they came."""
+    """Rows by range of keys, compressed, each range's in the order in which they came."""
 
     def __init__(self, pattern: pl.Series) -> None:
         """Take for bounds what cuts `pattern`, keys (Binary) like those to come, into equal parts."""
@@ -54,7 +57,7 @@ class Ranges:
         for number, count in enumerate(np.bincount(numbers, minlength=_RANGES).tolist()):
             if count:
                 share = max(1, size * count // frame.height)
-                self._pieces[number].append(_Piece(rows.slice(start, count).serialize(), rows.schema, share))
+                self._pieces[number].append(_piece(rows.slice(start, count), share))
                 self._sizes[number] += share
                 start += count
 
@@ -83,8 +86,7 @@ class Ranges:
             popped.append(pieces.popleft())
             size += popped[-1].size
         self._sizes[number] -= size
-        batches = [ipc.read_record_batch(piece.data, piece.schema) for piece in popped]
-        return pl.DataFrame(pa.Table.from_batches(batches))
+        return pl.DataFrame(pa.Table.from_batches([_rows(piece) for piece in popped]))
 
 
 def beginnings(keys: pl.Series) -> pl.Series:
@@ -96,3 +98,16 @@ def are_mixed(one: pl.Series, other: pl.Series) -> bool:
     """Say whether keys (Binary) are spread like those before them; those that ascend with time are not."""
     between = pl.col(KEY).is_between(pl.lit(one.min()), pl.lit(one.max()))
     return bool(other.alias(KEY).to_frame().select(between.mean() >= 0.5).item())  # noqa: PLR2004
+
+
+def _piece(rows: pa.RecordBatch, size: int) -> _Piece:
+    content = rows.serialize()
+    compressed = _LZ4.compress(content)
+    memory = mmap(-1, compressed.size)  # not from the heap: what stays there for so long leaves holes
+    memory.write(memoryview(compressed))
+    return _Piece(memory, content.size, rows.schema, size)
+
+
+def _rows(piece: _Piece) -> pa.RecordBatch:
+    content = _LZ4.decompress(pa.py_buffer(piece.compressed), piece.length)
+    return ipc.read_record_batch(content, piece.schema)

@@ -23,7 +23,7 @@ _SMALL_INDEX_BYTES = 64 << 20
 _INDEX_BYTES_PER_ROW = 40
 # Rows held back: two thirds of what has come so far, between these, so that Postgres need not wait for long.
 _LEAST_HELD_BYTES = 16 << 20
-_MOST_HELD_BYTES = 64 << 20
+_MOST_HELD_BYTES = 96 << 20
 
 
 class Units:
