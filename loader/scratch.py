@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -18,6 +17,8 @@ from typing import NamedTuple, Self
 
 _TEMPORARY = ".tmp"
 _MODE = 0o600
+# In the folder: NFS can't lock a folder itself.
+_LOCK = "lock"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Most of the time goes into waiting for the disk, which can deal with several files at once.
 _THREADS = 16
@@ -31,7 +32,7 @@ class Scratch:
     def __init__(self, quarantine: Path) -> None:
         self.quarantine = quarantine
         self._path: str | None = None
-        self._descriptor = -1
+        self._lock = -1
 
     def __enter__(self) -> Self:
         """Make nothing yet."""
@@ -43,9 +44,11 @@ class Scratch:
         """Remove it; what can't be removed now is left to the next sweep."""
         path, self._path = self._path, None
         if path is not None:
+            with suppress(OSError), _opened(path) as folder:
+                _empty(folder)
+            os.close(self._lock)  # Before that, NFS would keep the file.
             with suppress(OSError):
-                _remove(path, self._descriptor)
-            os.close(self._descriptor)
+                os.rmdir(path)  # noqa: PTH106
 
     @property
     def path(self) -> str:
@@ -55,7 +58,7 @@ class Scratch:
             OSError: it can't be made.
         """
         if self._path is None:
-            self._path, self._descriptor = _made(self.quarantine)
+            self._path, self._lock = _made(self.quarantine)
         return self._path
 
 
@@ -95,13 +98,10 @@ def sweep(quarantine: Path) -> None:
     """Begin a run: remove what loaders left behind that died; what is in use is locked by its owner."""
     _DURABLE.clear()  # The folder may have been removed and made again since the last run of this process.
     for path in quarantine.glob(f".*{_TEMPORARY}"):
-        with suppress(OSError):
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _remove(str(path), descriptor)
-            finally:
-                os.close(descriptor)
+        with suppress(OSError), _opened(str(path)) as folder:
+            with suppress(FileNotFoundError), _locked(folder):
+                _empty(folder)
+            path.rmdir()  # That one without a lock is about to be locked does not matter: another is made then.
 
 
 def sync_folder(folder: Path) -> None:
@@ -145,7 +145,7 @@ def _opened(folder: str) -> Iterator[int]:
 
 
 def _made(quarantine: Path) -> tuple[str, int]:
-    """Make a folder that is locked for as long as this process has it open."""
+    """Make a folder; return its lock, too, which lasts for as long as this process has it open."""
     import tempfile  # an idle run needs none of it
 
     while True:
@@ -155,14 +155,24 @@ def _made(quarantine: Path) -> tuple[str, int]:
         except FileNotFoundError:
             _DURABLE.discard(quarantine)  # It was removed since.
             continue
-        # A sweep may take it for a leftover between its making and its lock.
-        with suppress(FileNotFoundError):
-            descriptor = os.open(path, _FOLDER)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(descriptor), os.lstat(path)):
-                    return path, descriptor
-            os.close(descriptor)
+        # A sweep may take it for a leftover before it is locked.
+        with suppress(FileNotFoundError), _opened(path) as folder:
+            lock = create(_LOCK, folder)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if os.access(_LOCK, os.F_OK, dir_fd=folder):
+                return path, lock
+            os.close(lock)
+
+
+@contextmanager
+def _locked(folder: int) -> Iterator[None]:
+    """Lock an open scratch folder; raise BlockingIOError where its loader is alive."""
+    lock = os.open(_LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _make_durable(folder: Path) -> None:
@@ -174,15 +184,9 @@ def _make_durable(folder: Path) -> None:
         _DURABLE.add(folder)
 
 
-def _remove(path: str, descriptor: int) -> None:
-    """Remove what is open there: a scratch folder, or a file of a loader of old, which had none."""
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISDIR(mode):
-        for name in os.listdir(descriptor):
-            os.unlink(name, dir_fd=descriptor)
-        os.rmdir(path)  # noqa: PTH106 # as with all that is here: making Paths takes longer than what is done
-    elif stat.S_ISREG(mode):
-        os.unlink(path)  # noqa: PTH108
+def _empty(folder: int) -> None:
+    for name in os.listdir(folder):
+        os.unlink(name, dir_fd=folder)
 
 
 def _saved(folder: int, name: str, content: bytes) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -185,7 +186,7 @@ def test_a_symlink_in_place_of_the_folder_for_temporary_files_is_never_followed(
     before = sorted(outside.iterdir())
     with Scratch(landing / "quarantine") as place:
         folder = Path(place.path)
-        folder.rmdir()
+        shutil.rmtree(folder)
         folder.symlink_to(outside)
         assert scratch.save(Unsaved(place.path, [("1", b"rejects")])) == ["Not a directory"]
         names = [(path.name, str(landing / path.name)) for path in before]
