@@ -18,8 +18,8 @@ A file's way through the modules, in order:
     aside        what is neither stored nor a duplicate, and why
     account      where each row went                                   (pure)
     ledger       which contents were loaded, with their counts
-    quarantine   rejected rows and refused files; publish makes them durable; rejected reads their rows again, for a
-                 replay
+    quarantine   rejected rows (reject_file) and refused files; publish makes them durable, in a scratch folder at
+                 first; rejected reads their rows again, for a replay
     settle       what comes after COMMIT, beside the next load: archive moves loaded files out of the landing folder
 
 Around it:
