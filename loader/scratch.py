@@ -99,9 +99,12 @@ def sweep(quarantine: Path) -> None:
     _DURABLE.clear()  # The folder may have been removed and made again since the last run of this process.
     for path in quarantine.glob(f".*{_TEMPORARY}"):
         with suppress(OSError), _opened(str(path)) as folder:
-            with suppress(FileNotFoundError), _locked(folder):
+            lock = _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
                 _empty(folder)
-            path.rmdir()  # That one without a lock is about to be locked does not matter: another is made then.
+            finally:
+                os.close(lock)
+            path.rmdir()
 
 
 def sync_folder(folder: Path) -> None:
@@ -157,22 +160,21 @@ def _made(quarantine: Path) -> tuple[str, int]:
             continue
         # A sweep may take it for a leftover before it is locked.
         with suppress(FileNotFoundError), _opened(path) as folder:
-            lock = create(_LOCK, folder)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock = _locked(folder, fcntl.LOCK_EX)
             if os.access(_LOCK, os.F_OK, dir_fd=folder):
                 return path, lock
             os.close(lock)
 
 
-@contextmanager
-def _locked(folder: int) -> Iterator[None]:
-    """Lock an open scratch folder; raise BlockingIOError where its loader is alive."""
-    lock = os.open(_LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+def _locked(folder: int, operation: int) -> int:
+    """Lock an open scratch folder, as flock does by `operation`; return what holds the lock."""
+    lock = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE, dir_fd=folder)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
+        fcntl.flock(lock, operation)
+    except OSError:
         os.close(lock)
+        raise
+    return lock
 
 
 def _make_durable(folder: Path) -> None:

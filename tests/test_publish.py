@@ -126,10 +126,10 @@ def test_why_a_file_can_not_be_written_or_named_is_said_of_each(tmp_path: Path) 
 
 
 def test_a_sweep_leaves_what_is_in_use_and_removes_what_is_left(tmp_path: Path) -> None:
-    for left in (tmp_path / ".left.tmp", tmp_path / ".not-yet-locked.tmp"):
-        left.mkdir()
-    for name in ("lock", "1"):
-        (tmp_path / ".left.tmp" / name).touch()
+    for left, names in ((".left.tmp", ["lock", "1"]), (".swept-while-its-loader-died.tmp", ["1"]), (".empty.tmp", [])):
+        (tmp_path / left).mkdir()
+        for name in names:
+            (tmp_path / left / name).touch()
     with Scratch(tmp_path) as place:
         used = Path(place.path)
         scratch.save(Unsaved(place.path, [("1", b"rejects")]))

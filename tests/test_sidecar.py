@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from loader.errors import FileRefused, FileUnavailable
 from loader.identify import Identification, identify
 from loader.landing import discover
 from loader.sidecar import MANY_FILES, Sidecar
-from tests.support import Load, Query, event, is_alive, write_ndjson
+from tests.support import Load, Query, event, is_alive, quarantined, write_ndjson
 
 _HERE = os.getpid()
 _ROOT = Path(__file__).parent.parent
@@ -52,22 +53,23 @@ def die_unless_at_home(home: int) -> int:
 
 @pytest.fixture
 def many(landing: Path) -> list[str]:
-    """As many files as are worth another process, of one event each; two of them with a second, bad row."""
+    """As many files as are worth another process, of one event each; every third of them with a second, bad row."""
     ids = []
     for number in range(MANY_FILES + 50):
         row = event()
         ids.append(row["event_id"])
-        bad: list[dict[str, Any]] = [event(event_name="")] if number in (3, MANY_FILES) else []
+        bad: list[dict[str, Any]] = [event(event_name="")] if number % 3 == 0 else []
         write_ndjson(landing / f"{number:04}.ndjson", row, *bad)
     return sorted(ids)
 
 
 def assert_loaded(ids: list[str], query: Query, landing: Path) -> None:
-    """Each event is stored, each file in the archive, and the bad rows in quarantine."""
+    """Each event is stored, each file in the archive, the bad rows in quarantine, and nothing else there."""
     assert [str(row[0]) for row in query("SELECT event_id FROM events ORDER BY event_id::text")] == ids
     assert [path.name for path in landing.iterdir() if path.is_file()] == []
     assert len(list((landing / "archive").rglob("*.ndjson"))) == len(ids)
-    assert len(list((landing / "quarantine").glob("*.rejected.ndjson"))) == 2
+    assert sorted(row["line"] for row in quarantined(landing)) == [2] * (len(ids) // 3)
+    assert list((landing / "quarantine").glob(".*")) == []
 
 
 def test_few_files_are_dealt_with_here() -> None:
@@ -149,25 +151,34 @@ def test_digests_are_the_same_beside(many: list[str], landing: Path) -> None:
 
 def test_many_files_are_loaded(many: list[str], load: Load, query: Query, landing: Path) -> None:
     code, report = load()
-    assert (code, report["inserted"], report["rejected"]) == (3, len(many), 2)
+    assert (code, report["inserted"], report["rejected"]) == (3, len(many), len(many) // 3)
     assert_loaded(many, query, landing)
 
 
+@pytest.mark.parametrize("seconds", [0, 0.001, 0.01])
+@pytest.mark.parametrize(("what", "nth"), [("_read", 4), ("save", 1), ("give_names", 2), ("archive", 3)])
 def test_many_files_are_loaded_though_what_is_beside_dies(
-    many: list[str], load: Load, query: Query, landing: Path, monkeypatch: pytest.MonkeyPatch
+    many: list[str],
+    load: Load,
+    query: Query,
+    landing: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+    nth: int,
+    seconds: float,
 ) -> None:
     ask, asked = Sidecar._ask, 0
 
-    def ask_and_kill(process: subprocess.Popen[bytes], *arguments: Any) -> Any:
+    def ask_and_kill(process: subprocess.Popen[bytes], function: Any, arguments: Any) -> Any:
         nonlocal asked
-        asked += 1
-        if asked == 4:
-            process.kill()
-        return ask(process, *arguments)
+        asked += function.__name__ == what
+        if (function.__name__, asked) == (what, nth):
+            threading.Timer(seconds, process.kill).start()
+        return ask(process, function, arguments)
 
     monkeypatch.setattr(Sidecar, "_ask", staticmethod(ask_and_kill))
     code, report = load()
-    assert (code, report["inserted"], report["rejected"], asked >= 4) == (3, len(many), 2, True)
+    assert (code, report["inserted"], report["rejected"], asked >= nth) == (3, len(many), len(many) // 3, True)
     assert_loaded(many, query, landing)
 
 
