@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-_TEMPORARY = ".tmp"
+_BEGINNING, _ENDING = ".load-", ".tmp"  # of its name
 _MODE = 0o600
 # In the folder: NFS can't lock a folder itself.
 _LOCK = "lock"
@@ -97,7 +97,7 @@ def give_names(unnamed: Unnamed) -> list[str | None]:
 def sweep(quarantine: Path) -> None:
     """Begin a run: remove what loaders left behind that died; what is in use is locked by its owner."""
     _DURABLE.clear()  # The folder may have been removed and made again since the last run of this process.
-    for path in quarantine.glob(f".*{_TEMPORARY}"):
+    for path in quarantine.glob(f"{_BEGINNING}*{_ENDING}"):
         with suppress(OSError), _opened(str(path)) as folder:
             lock = _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
             try:
@@ -154,7 +154,7 @@ def _made(quarantine: Path) -> tuple[str, int]:
     while True:
         _make_durable(quarantine)
         try:
-            path = tempfile.mkdtemp(prefix=".", suffix=_TEMPORARY, dir=quarantine)
+            path = tempfile.mkdtemp(prefix=_BEGINNING, suffix=_ENDING, dir=quarantine)
         except FileNotFoundError:
             _DURABLE.discard(quarantine)  # It was removed since.
             continue

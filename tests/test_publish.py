@@ -126,15 +126,18 @@ def test_why_a_file_can_not_be_written_or_named_is_said_of_each(tmp_path: Path) 
 
 
 def test_a_sweep_leaves_what_is_in_use_and_removes_what_is_left(tmp_path: Path) -> None:
-    for left, names in ((".left.tmp", ["lock", "1"]), (".swept-while-its-loader-died.tmp", ["1"]), (".empty.tmp", [])):
-        (tmp_path / left).mkdir()
+    for left, names in (("left", ["lock", "1"]), ("swept-while-its-loader-died", ["1"]), ("empty", [])):
+        folder = tmp_path / f".load-{left}.tmp"
+        folder.mkdir()
         for name in names:
-            (tmp_path / left / name).touch()
+            (folder / name).touch()
+    foreign = tmp_path / ".foreign.tmp"
+    foreign.mkdir()
     with Scratch(tmp_path) as place:
         used = Path(place.path)
         scratch.save(Unsaved(place.path, [("1", b"rejects")]))
         scratch.sweep(tmp_path)
-        assert list(tmp_path.iterdir()) == [used]
+        assert sorted(tmp_path.iterdir()) == sorted([used, foreign])
         assert (used / "1").read_bytes() == b"rejects"
 
 

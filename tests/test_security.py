@@ -198,13 +198,13 @@ def test_a_symlink_in_place_of_the_folder_for_temporary_files_is_never_followed(
 def test_a_fifo_in_quarantine_makes_no_run_wait(landing: Path) -> None:
     place = landing / "quarantine"
     place.mkdir()
-    os.mkfifo(place / ".planted.tmp")
+    os.mkfifo(place / ".load-planted.tmp")
     sweeper = threading.Thread(target=scratch.sweep, args=[place], daemon=True)
     sweeper.start()
     sweeper.join(5)
     is_stuck = sweeper.is_alive()
     if is_stuck:  # Let it go.
-        os.close(os.open(place / ".planted.tmp", os.O_WRONLY | os.O_NONBLOCK))
+        os.close(os.open(place / ".load-planted.tmp", os.O_WRONLY | os.O_NONBLOCK))
         sweeper.join()
     assert not is_stuck
 
