@@ -18,6 +18,7 @@ from loader import archive, ledger, scratch
 from loader.database import Connection
 from loader.model import Problem, Raw, Reject
 from loader.publish import Publisher
+from loader.reject_file import RejectFile
 from loader.scratch import Scratch, Unnamed, Unsaved
 from loader.sidecar import Sidecar
 from tests.support import Load, event, quarantined, write_ndjson
@@ -54,13 +55,19 @@ def publisher(tmp_path: Path) -> Iterator[Publisher]:
     assert list(tmp_path.glob(".*")) == []
 
 
+def _saved(publisher: Publisher, size: int = 1) -> RejectFile:
+    """A file of one reject of so many bytes, which is durable."""
+    rejects = publisher.file("a.ndjson", bytes(32), 1, None)
+    rejects.add([_reject(1, size)])
+    publisher.begin()
+    publisher.wait()
+    return rejects
+
+
 def test_rejects_that_were_saved_are_not_published_before_they_are_asked_for(
     publisher: Publisher, tmp_path: Path
 ) -> None:
-    rejects = publisher.file("a.ndjson", bytes(32), 1, None)
-    rejects.add([_reject(1)])
-    publisher.begin()
-    publisher.wait()
+    rejects = _saved(publisher)
     assert not Path(rejects.path).exists()
     publisher.__exit__(None, None, None)
     assert list(tmp_path.iterdir()) == []
@@ -70,10 +77,7 @@ def test_rejects_that_were_saved_are_not_published_before_they_are_asked_for(
 def test_rejects_that_are_saved_are_made_durable_once(
     publisher: Publisher, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, size: int
 ) -> None:
-    rejects = publisher.file("a.ndjson", bytes(32), 1, None)
-    rejects.add([_reject(1, size)])
-    publisher.begin()
-    publisher.wait()
+    rejects = _saved(publisher, size)
     sizes = _synced(monkeypatch)
     publisher.publish([rejects])
     assert sizes == [tmp_path.stat().st_size]  # the folder: only the name is new
@@ -83,10 +87,7 @@ def test_rejects_that_are_saved_are_made_durable_once(
 def test_rejects_that_come_after_the_others_were_saved_are_durable_too(
     publisher: Publisher, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, size: int
 ) -> None:
-    rejects = publisher.file("a.ndjson", bytes(32), 1, None)
-    rejects.add([_reject(1, size)])
-    publisher.begin()
-    publisher.wait()
+    rejects = _saved(publisher, size)
     sizes = _synced(monkeypatch)
     rejects.add([_reject(2)])
     publisher.publish([rejects])
