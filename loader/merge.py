@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Generator, Iterable
+from typing import NamedTuple
 
 import polars as pl
 import psycopg
@@ -24,15 +25,24 @@ from loader.database import Connection, UuidArray, compose, identifiers, is_abou
 from loader.encode import begun
 from loader.errors import AccountingError
 from loader.model import Counts
-from loader.units import AGAIN, in_merge_order
+from loader.put_off import Apart, Keys, PutOff, apart, beginnings_of
+from loader.units import AGAIN
 
 # Fewer rows than this are not worth another way than the plain one.
 _FEW = 100
-# Rows whose keys were met before are merged for several units at once, but before `SeenKeys` forgets their keys.
-_MOST_PUT_OFF = 8192
-_MOST_UNITS_PUT_OFF = 8
 _EMPTY_INDEX_BYTES = 8192  # the first page of a B-tree holds no keys
 Encoded = Generator[bytes]  # rows in COPY's format
+
+
+class Ahead(NamedTuple):
+    """What can be made of a unit before its turn comes.
+
+    Polars would wait for its threads, which decode what comes later, and Postgres for it.
+    """
+
+    new_keys: Keys  # of the rows that are not AGAIN, ascending
+    again: Apart  # the others
+    encoded: Encoded | None  # the beginning of what will be copied, most likely: those that are not AGAIN
 
 
 class Merger:
@@ -60,7 +70,7 @@ class Merger:
         self._expects_known = False  # the unit before had nothing new
         self._may_expect_new = True
         self._expects_new = expects_new or self._index_bytes <= _EMPTY_INDEX_BYTES
-        self._put_off: list[pl.DataFrame] = []
+        self._put_off = PutOff()
         self.left_over: dict[int, Counts] = defaultdict(Counts)  # by file: duplicates, conflicts, rejected
 
     @property
@@ -78,20 +88,18 @@ class Merger:
         """How large the index on event_id was before this load."""
         return self._index_bytes
 
-    def encoded_ahead(self, units: Iterable[pl.DataFrame]) -> Generator[tuple[pl.DataFrame, Encoded | None]]:
-        """Yield units, and the beginning of what will be copied of each, most likely: those rows that are not AGAIN.
-
-        It is for another thread, so that Postgres, done with one unit, need not wait for the next.
-        """
+    def look_ahead(self, units: Iterable[pl.DataFrame]) -> Generator[tuple[pl.DataFrame, Ahead]]:
+        """Yield units, and what can be made of them ahead: by another thread, so that Postgres need not wait for it."""
         for unit in units:
             is_new = ~unit[AGAIN]
             may_copy = self._expects_new and self._may_copy is not False and unit.height >= _FEW
-            yield unit, begun(unit, self._contract, is_new) if may_copy and is_new.any() else None
+            encoded = begun(unit, self._contract, is_new) if may_copy and is_new.any() else None
+            yield unit, _ahead(unit)._replace(encoded=encoded)
 
-    def merge(self, unit: pl.DataFrame, new_rows: Encoded | None = None) -> None:
+    def merge(self, unit: pl.DataFrame, ahead: Ahead | None = None) -> None:
         """Merge all rows of `unit` (`units.in_merge_order`).
 
-        new_rows: those that are not AGAIN, where they have been encoded ahead.
+        ahead: what `look_ahead` made of it.
 
         Raises:
             AccountingError: rows were neither inserted nor found in `events`.
@@ -101,19 +109,22 @@ class Merger:
         if was_compared and self._is_known(unit):
             return
         self._settle_compared()
-        self._merge(unit, new_rows, was_compared=was_compared)
+        self._merge(unit, ahead or _ahead(unit), was_compared=was_compared)
 
-    def _merge(self, unit: pl.DataFrame, new_rows: Encoded | None = None, *, was_compared: bool = False) -> None:
-        if self._overtakes(unit):
+    def _merge(self, unit: pl.DataFrame, ahead: Ahead, *, was_compared: bool = False) -> None:
+        # Not even where the key is not stored after all: it may have been rolled back, or only look like it.
+        if self._put_off.are_overtaken(ahead.new_keys):
             self._merge_put_off()
         self._expects_known = False
-        rest = self._copy_new(unit, new_rows) if unit.height >= _FEW and self._can_copy() else unit
+        rest = self._copy_new(unit, ahead) if unit.height >= _FEW and self._can_copy() else unit
         if rest.is_empty() or (self._expects_known and not was_compared and self._find_all(rest)):
             return
         is_whole = rest.height == unit.height
-        self._put_off.append(rest if is_whole else _copied(rest))
-        rows = sum(frame.height for frame in self._put_off)
-        if is_whole or rows > _MOST_PUT_OFF or len(self._put_off) == _MOST_UNITS_PUT_OFF:
+        if rest is ahead.again.rows:
+            self._put_off.add(ahead.again)
+        else:
+            self._put_off.add(Apart(rest, beginnings_of(rest)) if is_whole else apart(rest))
+        if is_whole or self._put_off.are_many:
             self._merge_put_off()
 
     def finish(self) -> None:
@@ -127,20 +138,9 @@ class Merger:
 
     def _merge_put_off(self) -> None:
         """Merge the few rows of some units whose keys were met before."""
-        if self._put_off:
-            rows = self._put_off[0] if len(self._put_off) == 1 else in_merge_order(pl.concat(self._put_off))
-            self._put_off.clear()
+        rows = self._put_off.take()
+        if rows is not None:
             self._merge_staged(rows)
-
-    def _overtakes(self, unit: pl.DataFrame) -> bool:
-        """Say whether a row of `unit` could be copied before an earlier one with its key, which was put off.
-
-        Its key need not be stored: what was met before may have been rolled back, or only look like it.
-        """
-        if not self._put_off:
-            return False
-        put_off = pl.concat([rows[KEY] for rows in self._put_off])
-        return bool((unit[KEY].is_in(put_off.implode()) & ~unit[AGAIN]).any())
 
     def _is_known(self, unit: pl.DataFrame) -> bool:
         """Deal with a unit whose rows are all stored already, or are soon known to be; return False if they are not."""
@@ -166,7 +166,7 @@ class Merger:
         while self._settle_first():
             pass
         if last is not None and not is_known:
-            self._merge(last, was_compared=True)
+            self._merge(last, _ahead(last), was_compared=True)
 
     def _settle_first(self) -> bool:
         """Deal with the first of the units that the comparer has in hand; say whether there was one."""
@@ -175,7 +175,7 @@ class Merger:
             return False
         unit, found = compared
         if found is None:
-            self._merge(unit)
+            self._merge(unit, _ahead(unit))
         else:
             self._leave_over(found)
         return True
@@ -207,18 +207,19 @@ class Merger:
             self._may_copy = row is not None and row[0]
         return self._may_copy
 
-    def _copy_new(self, unit: pl.DataFrame, new_rows: Encoded | None) -> pl.DataFrame:
+    def _copy_new(self, unit: pl.DataFrame, ahead: Ahead) -> pl.DataFrame:
         """Copy the rows with new keys straight into `events`; return the others, or all where Postgres refuses."""
         if self._expects_new:
             try:
-                return self._copy(unit, ~unit[AGAIN], new_rows)
+                return ahead.again.rows if self._copy(unit, ~unit[AGAIN], ahead.encoded) else unit
             except errors.UniqueViolation:
                 self._expects_new, self._may_expect_new = False, False
         is_known = self._look_up(unit[KEY])
         self._expects_known = bool(is_known.all())
         self._expects_new = self._may_expect_new and not (is_known & ~unit[AGAIN]).any()
+        is_new = ~(unit[AGAIN] | is_known)
         try:
-            return self._copy(unit, ~(unit[AGAIN] | is_known))
+            return unit.filter(~is_new) if self._copy(unit, is_new) else unit
         except errors.UniqueViolation:  # another session came in between, or it is not the key that is not unique
             return unit
 
@@ -229,8 +230,8 @@ class Merger:
         places = pl.Series(found[0] if found else [], dtype=pl.Int64)
         return pl.int_range(len(keys), eager=True).is_in(places.implode())
 
-    def _copy(self, unit: pl.DataFrame, is_new: pl.Series, encoded: Encoded | None = None) -> pl.DataFrame:
-        """Copy the rows that are said to be new; return the others, or all where Postgres refuses a row's content.
+    def _copy(self, unit: pl.DataFrame, is_new: pl.Series, encoded: Encoded | None = None) -> bool:
+        """Copy the rows that are said to be new; return False where Postgres refuses a row's content.
 
         Raises:
             errors.UniqueViolation: one is not new.
@@ -243,11 +244,11 @@ class Merger:
             except psycopg.Error as error:
                 if isinstance(error, errors.UniqueViolation) or not is_about_a_row(error):
                     raise
-                return unit
+                return False
             if copied != new:
                 raise AccountingError(f"{copied} of {new} rows were copied: does a trigger on events drop rows?")
             self._inserted += copied
-        return unit.filter(~is_new)
+        return True
 
     def _merge_rows(self, places: pl.DataFrame) -> None:
         """Merge staged rows, by file and line; where Postgres refuses one, halve down to it and set it aside."""
@@ -285,6 +286,6 @@ def index_bytes(connection: Connection) -> int:
     return row[0] if row else 0
 
 
-def _copied(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return `rows` without the unit that they came with, all of whose texts they would keep in memory."""
-    return pl.DataFrame(rows.to_arrow())
+def _ahead(unit: pl.DataFrame) -> Ahead:
+    again = unit[AGAIN]
+    return Ahead(beginnings_of(unit.filter(~again)), apart(unit.filter(again)), encoded=None)

@@ -210,9 +210,9 @@ class Pipeline:
             merger = merge.Merger(connection, self._contract, expects_new=seen.expects_new, comparer=comparer)
             self._index_bytes = merger.index_bytes
             units = self._units(parts, items, later, publisher)
-            with prefetched(merger.encoded_ahead(units), depth=1) as ready:
-                for unit, new_rows in ready:
-                    merger.merge(unit, new_rows)
+            with prefetched(merger.look_ahead(units), depth=1) as ready:
+                for unit, ahead_of_it in ready:
+                    merger.merge(unit, ahead_of_it)
                 merger.finish()
         seen.expects_new = merger.expects_new
         publisher.wait()

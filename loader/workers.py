@@ -133,6 +133,7 @@ class Workers:
                     index_bytes=self._index_bytes,
                 )
                 with pipeline.loads(self._identification.batches()) as loads:
+                    session.retrying(session.connection)  # while the first rows are being read
                     for load in loads:
                         if self._stopped.is_set():
                             break

@@ -16,7 +16,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from loader import cli, compare, contract, decode, merge, resources, run, seen, staging, units
+from loader import cli, compare, contract, decode, merge, put_off, resources, run, seen, staging, units
 from loader.compare import Found
 from loader.database import Connection
 from tests.support import Load, Query, event, quarantined, write_ndjson
@@ -314,7 +314,7 @@ def _with_repeats(rows: int) -> list[dict[str, Any]]:
 def test_repeats_of_several_units_are_merged_together(
     load: Load, landing: Path, monkeypatch: pytest.MonkeyPatch, copied: list[int], staged: list[int], units_put_off: int
 ) -> None:
-    monkeypatch.setattr(merge, "_MOST_UNITS_PUT_OFF", units_put_off)
+    monkeypatch.setattr(put_off, "_MOST_UNITS", units_put_off)
     write_ndjson(landing / "a.ndjson", *_with_repeats(5_000))
     _, report = load()
     assert (report["inserted"], report["duplicates"], report["conflicts"]) == (4_950, 25, 25)
@@ -325,8 +325,8 @@ def test_repeats_of_several_units_are_merged_together(
 def test_so_many_repeats_as_are_put_off_are_merged_before_the_end(
     load: Load, landing: Path, monkeypatch: pytest.MonkeyPatch, staged: list[int]
 ) -> None:
-    monkeypatch.setattr(merge, "_MOST_UNITS_PUT_OFF", 1_000)
-    monkeypatch.setattr(merge, "_MOST_PUT_OFF", 10)
+    monkeypatch.setattr(put_off, "_MOST_UNITS", 1_000)
+    monkeypatch.setattr(put_off, "_MOST_ROWS", 10)
     write_ndjson(landing / "a.ndjson", *_with_repeats(5_000))
     _, report = load()
     assert report["duplicates"] + report["conflicts"] == 50
@@ -349,9 +349,10 @@ def test_a_row_that_was_put_off_in_vain_is_not_overtaken_by_a_later_one_with_its
 
 
 def test_what_is_put_off_keeps_no_unit_in_memory() -> None:
-    unit = pl.DataFrame({"text": [f"{number} {'x' * 1_000}" for number in range(1_000)]})
+    ids = [uuid.uuid4().bytes for _ in range(1_000)]
+    unit = pl.DataFrame({"event_id": ids, "text": [f"{number} {'x' * 1_000}" for number in range(1_000)]})
     row = unit.filter(pl.int_range(pl.len()) == 500)
-    copied = merge._copied(row)
+    copied = put_off.apart(row).rows
     assert copied.equals(row)
     assert _buffers(row) > 1_000_000
     assert _buffers(copied) < 10_000
