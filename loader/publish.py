@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from loader import scratch
-from loader.quarantine import QuarantineError
 from loader.reject_file import RejectFile
 from loader.scratch import Scratch, Unnamed, Unsaved
 from loader.sidecar import Sidecar
@@ -78,7 +77,7 @@ class Publisher:
         named = [file for file in files if not file.is_empty]
         if named:
             self._save(named)
-            with self._reported():
+            with _reported(named[0]):
                 self._give_names(named)
                 scratch.sync_folder(self._folder)
 
@@ -88,10 +87,14 @@ class Publisher:
         for file in unsaved:
             if not file.is_in_memory:
                 file.save()
-        with self._reported():
-            _check(in_memory, self._sidecar.map(scratch.save, self._unsaved(in_memory), at_once=1))
-        for file in in_memory:
-            file.is_saved = True
+        if not in_memory:
+            return
+        with _reported(in_memory[0]):
+            saved = chain.from_iterable(self._sidecar.map(scratch.save, self._unsaved(in_memory), at_once=1))
+            for file, inode in zip(in_memory, saved, strict=True):
+                if isinstance(inode, str):
+                    raise file.failure(inode)
+                file.inode, file.is_saved = inode, True
 
     def _unsaved(self, files: Sequence[RejectFile]) -> Iterator[Unsaved]:
         some: list[tuple[str, bytes]] = []
@@ -107,20 +110,20 @@ class Publisher:
             yield Unsaved(self._place.path, some)
 
     def _give_names(self, files: Sequence[RejectFile]) -> None:
-        names = [(file.temporary_name, file.path) for file in files]
+        names = [(file.temporary_name, file.inode, file.path) for file in files]
         starts = range(0, len(names), _MOST_FILES)
         unnamed = [Unnamed(self._place.path, names[start : start + _MOST_FILES]) for start in starts]
-        _check(files, self._sidecar.map(scratch.give_names, unnamed, at_once=1))
-
-    @contextmanager
-    def _reported(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise QuarantineError(f"can't write quarantine {self._folder}: {error.strerror}") from error
+        named = chain.from_iterable(self._sidecar.map(scratch.give_names, unnamed, at_once=1))
+        for file, failure in zip(files, named, strict=True):
+            if failure is not None:
+                raise file.failure(failure)
+            file.close()
 
 
-def _check(files: Sequence[RejectFile], failures: Iterator[list[str | None]]) -> None:
-    for file, failure in zip(files, chain.from_iterable(failures), strict=True):
-        if failure is not None:
-            raise file.failure(failure)
+@contextmanager
+def _reported(file: RejectFile) -> Iterator[None]:
+    """Say of an OSError that concerns all files which of them can't be written, one of many."""
+    try:
+        yield
+    except OSError as error:
+        raise file.failure(str(error.strerror)) from error

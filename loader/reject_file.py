@@ -7,6 +7,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from loader import quarantine, scratch
@@ -41,6 +42,7 @@ class RejectFile:
         self._buffered = 0
         self._descriptor: int | None = None  # of a file in `place`, which has all but what is buffered
         self.temporary_name = str(file_id)  # in `place`
+        self.inode = 0  # once it is saved
         self.is_saved = True
         self.first_error: str | None = None
         self.codes: Counter[str] = Counter()  # rows, by each of their codes
@@ -98,7 +100,9 @@ class RejectFile:
             QuarantineError: it can't be written.
         """
         try:
-            os.fsync(self._flush())
+            descriptor = self._flush()
+            os.fsync(descriptor)
+            self.inode = os.fstat(descriptor).st_ino
         except OSError as error:
             raise self.failure(str(error.strerror)) from error
         self.is_saved = True
@@ -108,10 +112,12 @@ class RejectFile:
         return QuarantineError(f"can't write quarantine {self.path}: {reason}")
 
     def close(self) -> None:
-        """Let go of what is open."""
+        """Let go of what is open and of what is in memory; nothing can be added any more."""
+        self._lines = []
         if self._descriptor is not None:
             descriptor, self._descriptor = self._descriptor, None
-            os.close(descriptor)
+            with suppress(OSError):  # All that must be durable is so.
+                os.close(descriptor)
 
     def _flush(self) -> int:
         if self._descriptor is None:

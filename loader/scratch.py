@@ -6,8 +6,10 @@ durable in it, and named, several at once; doing that twice does no harm, so tha
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import secrets
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -20,6 +22,7 @@ _MODE = 0o600
 # In the folder: NFS can't lock a folder itself.
 _LOCK = "lock"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_ATTEMPTS = 100  # to make it, where others remove it at once
 # Most of the time goes into waiting for the disk, which can deal with several files at once.
 _THREADS = 16
 # Folders whose own name this run has made durable.
@@ -46,7 +49,8 @@ class Scratch:
         if path is not None:
             with suppress(OSError), _opened(path) as folder:
                 _empty(folder)
-            os.close(self._lock)  # Before that, NFS would keep the file.
+            with suppress(OSError):
+                os.close(self._lock)  # Before that, NFS would keep the file.
             with suppress(OSError):
                 os.rmdir(path)  # noqa: PTH106
 
@@ -70,14 +74,14 @@ class Unsaved(NamedTuple):
 
 
 class Unnamed(NamedTuple):
-    """Files that are to be named: the scratch folder, and each one's name in it and path to be."""
+    """Files that are to be named: the scratch folder, and each one's name in it, inode and path to be."""
 
     folder: str
-    files: Sequence[tuple[str, str]]
+    files: Sequence[tuple[str, int, str]]
 
 
-def save(unsaved: Unsaved) -> list[str | None]:
-    """Make files durable; return of each why it can't be written, None where it is."""
+def save(unsaved: Unsaved) -> list[int | str]:
+    """Make files durable; return the inode of each, or why it can't be written."""
     try:
         with _opened(unsaved.folder) as folder, ThreadPoolExecutor(min(_THREADS, len(unsaved.files))) as pool:
             return list(pool.map(lambda file: _saved(folder, *file), unsaved.files))
@@ -89,7 +93,7 @@ def give_names(unnamed: Unnamed) -> list[str | None]:
     """Name files; return of each why it can't be named, None where it is."""
     try:
         with _opened(unnamed.folder) as folder:
-            return [_named(folder, name, path) for name, path in unnamed.files]
+            return [_named(folder, *file) for file in unnamed.files]
     except OSError as error:
         return [str(error.strerror)] * len(unnamed.files)
 
@@ -149,21 +153,28 @@ def _opened(folder: str) -> Iterator[int]:
 
 def _made(quarantine: Path) -> tuple[str, int]:
     """Make a folder; return its lock, too, which lasts for as long as this process has it open."""
-    import tempfile  # an idle run needs none of it
-
-    while True:
+    for _ in range(_ATTEMPTS):
         _make_durable(quarantine)
-        try:
-            path = tempfile.mkdtemp(prefix=_BEGINNING, suffix=_ENDING, dir=quarantine)
-        except FileNotFoundError:
-            _DURABLE.discard(quarantine)  # It was removed since.
-            continue
+        path = f"{quarantine}/{_BEGINNING}{secrets.token_hex(8)}{_ENDING}"
         # A sweep may take it for a leftover before it is locked.
-        with suppress(FileNotFoundError), _opened(path) as folder:
-            lock = _locked(folder, fcntl.LOCK_EX)
-            if os.access(_LOCK, os.F_OK, dir_fd=folder):
-                return path, lock
-            os.close(lock)
+        with suppress(FileNotFoundError):
+            os.mkdir(path, 0o700)  # noqa: PTH102
+            return path, _lock_of(path)
+        _DURABLE.discard(quarantine)  # Or quarantine was removed since.
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+
+def _lock_of(path: str) -> int:
+    """Lock a folder that was just made, or remove it."""
+    try:
+        with _opened(path) as folder:
+            return _locked(folder, fcntl.LOCK_EX)
+    except OSError:
+        with suppress(OSError), _opened(path) as folder:
+            _empty(folder)
+        with suppress(OSError):
+            os.rmdir(path)  # noqa: PTH106
+        raise
 
 
 def _locked(folder: int, operation: int) -> int:
@@ -171,6 +182,9 @@ def _locked(folder: int, operation: int) -> int:
     lock = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE, dir_fd=folder)
     try:
         fcntl.flock(lock, operation)
+        # A sweep may have removed it before it was locked, and another have been made since.
+        if not os.path.samestat(os.fstat(lock), os.stat(_LOCK, dir_fd=folder, follow_symlinks=False)):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     except OSError:
         os.close(lock)
         raise
@@ -188,27 +202,29 @@ def _make_durable(folder: Path) -> None:
 
 def _empty(folder: int) -> None:
     for name in os.listdir(folder):
-        os.unlink(name, dir_fd=folder)
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=folder)
 
 
-def _saved(folder: int, name: str, content: bytes) -> str | None:
+def _saved(folder: int, name: str, content: bytes) -> int | str:
     try:
         descriptor = create(name, folder)
         try:
             write(descriptor, content)
             os.fsync(descriptor)
+            return os.fstat(descriptor).st_ino
         finally:
             os.close(descriptor)
     except OSError as error:
         return str(error.strerror)
-    return None
 
 
-def _named(folder: int, name: str, path: str) -> str | None:
+def _named(folder: int, name: str, inode: int, path: str) -> str | None:
     try:
         os.rename(name, path, src_dir_fd=folder)
     except OSError as error:
-        # It has its name already where the process that gave it has died since.
-        is_named = isinstance(error, FileNotFoundError) and os.path.lexists(path)
-        return None if is_named else str(error.strerror)
+        with suppress(FileNotFoundError):
+            if isinstance(error, FileNotFoundError) and os.lstat(path).st_ino == inode:
+                return None  # The process that named it has died since.
+        return str(error.strerror)
     return None

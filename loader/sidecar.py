@@ -70,6 +70,9 @@ class Sidecar:
                     return self._ask(self._process, function, arguments)
                 except _GONE:
                     self._end()
+                except BaseException:
+                    self._end()  # Half of an answer may be in the pipe.
+                    raise
         return None
 
     def _start(self) -> None:

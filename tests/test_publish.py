@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from loader import archive, ledger, scratch
 from loader.database import Connection
 from loader.model import Problem, Raw, Reject
 from loader.publish import Publisher
+from loader.quarantine import QuarantineError
 from loader.reject_file import RejectFile
 from loader.scratch import Scratch, Unnamed, Unsaved
 from loader.sidecar import Sidecar
@@ -107,8 +109,11 @@ def test_a_file_without_rejects_is_not_made(publisher: Publisher, tmp_path: Path
 def test_what_another_process_has_written_and_named_may_be_written_and_named_again(tmp_path: Path) -> None:
     with Scratch(tmp_path) as place:
         unsaved = Unsaved(place.path, [("1", b"first"), ("2", b"second")])
-        assert scratch.save(unsaved) == scratch.save(unsaved) == [None, None]
-        names = Unnamed(place.path, [("1", str(tmp_path / "one")), ("2", str(tmp_path / "two"))])
+        scratch.save(unsaved)
+        one, two = scratch.save(unsaved)
+        assert isinstance(one, int)
+        assert isinstance(two, int)
+        names = Unnamed(place.path, [("1", one, str(tmp_path / "one")), ("2", two, str(tmp_path / "two"))])
         assert scratch.give_names(names) == scratch.give_names(names) == [None, None]
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"one": b"first", "two": b"second"}
 
@@ -117,8 +122,11 @@ def test_why_a_file_can_not_be_written_or_named_is_said_of_each(tmp_path: Path) 
     missing = "No such file or directory"
     with Scratch(tmp_path) as place:
         (Path(place.path) / "a").mkdir()
-        assert scratch.save(Unsaved(place.path, [("a", b""), ("b", b"")])) == ["Is a directory", None]
-        names = [("b", str(tmp_path / "b")), ("c", str(tmp_path / "c"))]
+        refused, inode = scratch.save(Unsaved(place.path, [("a", b""), ("b", b"")]))
+        assert refused == "Is a directory"
+        assert isinstance(inode, int)
+        (tmp_path / "c").touch()  # of another attempt: it is not what was lost
+        names = [("b", inode, str(tmp_path / "b")), ("c", 1, str(tmp_path / "c"))]
         assert scratch.give_names(Unnamed(place.path, names)) == [None, missing]
         gone = place.path
         (Path(gone) / "a").rmdir()
@@ -142,21 +150,82 @@ def test_a_sweep_leaves_what_is_in_use_and_removes_what_is_left(tmp_path: Path) 
         assert (used / "1").read_bytes() == b"rejects"
 
 
+@pytest.mark.parametrize("moment", ["mkdir", "open"])
 def test_a_scratch_folder_that_a_sweep_takes_at_once_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    really = getattr(os, moment)
+    asked = 0
+
+    def swept(path: str, *arguments: Any, **named: Any) -> Any:
+        nonlocal asked
+        found = really(path, *arguments, **named)
+        asked += moment == "mkdir" or path == "lock"
+        if asked == 1:
+            asked += 1
+            scratch.sweep(tmp_path)
+        return found
+
+    monkeypatch.setattr(os, moment, swept)
+    with Scratch(tmp_path) as place:
+        made = Path(place.path)
+        assert [*tmp_path.iterdir()] == [made]
+        assert (made / "lock").exists()
+    assert asked > 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_that_comes_late_leaves_a_folder_that_has_been_locked_since(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    really = tempfile.mkdtemp
-    made: list[str] = []
+    """Two sweeps meet at a leftover; before the second locks what the first removed, there is a new lock."""
+    left = tmp_path / ".load-left.tmp"
+    left.mkdir()
+    (left / "lock").touch()
+    flock = fcntl.flock
 
-    def swept(**named: Any) -> str:
-        made.append(really(**named))
-        if len(made) == 1:
-            scratch.sweep(tmp_path)
-        return made[-1]
+    def late(lock: int, operation: int) -> None:
+        monkeypatch.undo()
+        (left / "lock").unlink()
+        (left / "lock").touch()
+        (left / "1").write_bytes(b"rejects")
+        flock(lock, operation)
 
-    monkeypatch.setattr(tempfile, "mkdtemp", swept)
-    with Scratch(tmp_path) as place:
-        assert [Path(place.path), Path(made[1])] == [*tmp_path.iterdir()] * 2
+    monkeypatch.setattr(fcntl, "flock", late)
+    scratch.sweep(tmp_path)
+    assert (left / "1").read_bytes() == b"rejects"
+
+
+def test_a_folder_that_can_not_be_locked_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    with Publisher(tmp_path, Sidecar(files=0)) as publisher:
+        rejects = publisher.file("a.ndjson", bytes(32), 1, None)
+        rejects.add([_reject(1)])
+        with pytest.raises(QuarantineError, match=r"a\.00000000\.1\.rejected\.ndjson: No locks available"):
+            publisher.publish([rejects])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_scratch_folders_are_made_where_quarantine_is_whatever_its_path_looks_like(tmp_path: Path) -> None:
+    (tmp_path / "real" / "deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "real" / "deep")
+    with Scratch(tmp_path / "link" / ".." / "quarantine") as place:
+        assert Path(place.path).parent.samefile(tmp_path / "real" / "quarantine")
+
+
+@pytest.mark.parametrize("is_published", [True, False])
+def test_rejects_are_not_kept_in_memory_when_their_load_has_ended(tmp_path: Path, *, is_published: bool) -> None:
+    with Publisher(tmp_path, Sidecar(files=0)) as publisher:
+        rejects = publisher.file("a.ndjson", bytes(32), 1, None)
+        rejects.add([_reject(1)])
+        if is_published:
+            publisher.publish([rejects])
+            assert rejects.content == b""
+    assert rejects.content == b""
+    assert (rejects.is_empty, rejects.codes) == (False, {"malformed_json": 1})
 
 
 def test_a_conflict_joins_what_was_rejected_before_it(load: Load, landing: Path) -> None:

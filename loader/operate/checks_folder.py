@@ -19,7 +19,7 @@ from loader.operate.checks_program import Check, Host
 from loader.operate.findings import Finding, fail, megabytes, ok, warn, worst
 
 _SHOWN = 3
-# Not `.tmp`: a loader that starts removes those from quarantine.
+# Not `.load-`: a loader that starts removes those from quarantine.
 _PROBE = ".loader-doctor-"
 
 
