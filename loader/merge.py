@@ -109,18 +109,21 @@ class Merger:
         if was_compared and self._is_known(unit):
             return
         self._settle_compared()
-        self._merge(unit, ahead or _ahead(unit), was_compared=was_compared)
+        self._merge(unit, ahead, was_compared=was_compared)
 
-    def _merge(self, unit: pl.DataFrame, ahead: Ahead, *, was_compared: bool = False) -> None:
-        # Not even where the key is not stored after all: it may have been rolled back, or only look like it.
-        if self._put_off.are_overtaken(ahead.new_keys):
-            self._merge_put_off()
+    def _merge(self, unit: pl.DataFrame, ahead: Ahead | None = None, *, was_compared: bool = False) -> None:
         self._expects_known = False
-        rest = self._copy_new(unit, ahead) if unit.height >= _FEW and self._can_copy() else unit
+        rest = unit
+        if unit.height >= _FEW and self._can_copy():
+            ahead = ahead or _ahead(unit)
+            # Not even where the key is not stored after all: it may have been rolled back, or only look like it.
+            if self._put_off.are_overtaken(ahead.new_keys):
+                self._merge_put_off()
+            rest = self._copy_new(unit, ahead)
         if rest.is_empty() or (self._expects_known and not was_compared and self._find_all(rest)):
             return
         is_whole = rest.height == unit.height
-        if rest is ahead.again.rows:
+        if ahead is not None and rest is ahead.again.rows:
             self._put_off.add(ahead.again)
         else:
             self._put_off.add(Apart(rest, beginnings_of(rest)) if is_whole else apart(rest))
@@ -166,7 +169,7 @@ class Merger:
         while self._settle_first():
             pass
         if last is not None and not is_known:
-            self._merge(last, _ahead(last), was_compared=True)
+            self._merge(last, was_compared=True)
 
     def _settle_first(self) -> bool:
         """Deal with the first of the units that the comparer has in hand; say whether there was one."""
@@ -175,7 +178,7 @@ class Merger:
             return False
         unit, found = compared
         if found is None:
-            self._merge(unit, _ahead(unit))
+            self._merge(unit)
         else:
             self._leave_over(found)
         return True
