@@ -28,7 +28,6 @@ class Publisher:
 
     def __init__(self, folder: Path, sidecar: Sidecar) -> None:
         """folder: quarantine."""
-        self._folder = folder
         self._place = Scratch(folder)
         self._sidecar = sidecar
         self._pool = ThreadPoolExecutor(1, "loader-publish")
@@ -79,7 +78,7 @@ class Publisher:
             self._save(named)
             with _reported(named[0]):
                 self._give_names(named)
-                scratch.sync_folder(self._folder)
+                scratch.sync_folder(self._place.quarantine)
 
     def _save(self, files: Sequence[RejectFile]) -> None:
         unsaved = [file for file in files if not file.is_saved]

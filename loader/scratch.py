@@ -47,12 +47,9 @@ class Scratch:
         """Remove it; what can't be removed now is left to the next sweep."""
         path, self._path = self._path, None
         if path is not None:
-            with suppress(OSError), _opened(path) as folder:
-                _empty(folder)
             with suppress(OSError):
-                os.close(self._lock)  # Before that, NFS would keep the file.
-            with suppress(OSError):
-                os.rmdir(path)  # noqa: PTH106
+                os.close(self._lock)  # first, since NFS would keep the file
+            _remove(path)
 
     @property
     def path(self) -> str:
@@ -170,10 +167,7 @@ def _lock_of(path: str) -> int:
         with _opened(path) as folder:
             return _locked(folder, fcntl.LOCK_EX)
     except OSError:
-        with suppress(OSError), _opened(path) as folder:
-            _empty(folder)
-        with suppress(OSError):
-            os.rmdir(path)  # noqa: PTH106
+        _remove(path)
         raise
 
 
@@ -198,6 +192,14 @@ def _make_durable(folder: Path) -> None:
         # Whoever made it, even a loader that died right then: its name must outlive a power cut, too.
         sync_folder(folder.parent)
         _DURABLE.add(folder)
+
+
+def _remove(path: str) -> None:
+    """Remove a folder of one's own; what can't be removed is left to the next sweep."""
+    with suppress(OSError):
+        with _opened(path) as folder:
+            _empty(folder)
+        os.rmdir(path)  # noqa: PTH106
 
 
 def _empty(folder: int) -> None:

@@ -17,6 +17,7 @@ from loader import landing as landing_folder
 from loader.landing import ARCHIVE, QUARANTINE, LandingFile
 from loader.operate.checks_program import Check, Host
 from loader.operate.findings import Finding, fail, megabytes, ok, warn, worst
+from loader.scratch import sync_folder
 
 _SHOWN = 3
 # Not `.load-`: a loader that starts removes those from quarantine.
@@ -157,7 +158,7 @@ def _try_out(landing: Path, folder: Path) -> None:
         _step("write a file", landing, lambda: _write(probe))
         _step("read a file", landing, probe.read_bytes)
         _step("move a file there", folder, lambda: probe.rename(moved))
-        _step("make a name durable", folder, lambda: _sync(folder))
+        _step("make a name durable", folder, lambda: sync_folder(folder))
         _step("delete a file", folder, moved.unlink)
 
 
@@ -171,18 +172,10 @@ def _step(doing: str, path: Path, action: Callable[[], object]) -> None:
 def _write(path: Path) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as a file of rejects is, while it is written
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as in a load's scratch folder
         file.write(b"loader doctor\n")
         file.flush()
         os.fsync(descriptor)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _quietly(action: Callable[[], object]) -> None:
