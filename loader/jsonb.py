@@ -76,12 +76,11 @@ def depth(text: str) -> int:
 
 
 def _unfit_number(text: str) -> str | None:
-    """Return the first number in `text`, shortened, that numeric can't hold."""
-    for match in _NUMBERS.finditer(text):
-        number = match[1]
-        if number and not _fits(match[2], match[3], match[4]):
-            return number if len(number) <= 40 else f"{number[:37]}..."  # noqa: PLR2004
-    return None
+    """Return a number in `text`, shortened, that numeric can't hold: the same one in whatever order the members are."""
+    numbers = (match for match in _NUMBERS.finditer(text) if match[1])
+    unfit = [match[1] for match in numbers if not _fits(match[2], match[3], match[4])]
+    number = min(unfit, key=lambda number: (len(number), number), default=None)
+    return number if number is None or len(number) <= 40 else f"{number[:37]}..."  # noqa: PLR2004
 
 
 def _fits(integer: str, fraction: str | None, exponent: str | None) -> bool:

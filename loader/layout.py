@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow as pa
 
 from loader.contract import Contract, Kind
-from loader.grammar import are_objects
+from loader.key_order import in_key_order
 from loader.text import Mask, Places, Text
 
 _STRINGS = (Kind.UUID, Kind.TEXT, Kind.TIMESTAMPTZ)
@@ -55,8 +55,7 @@ class Layout:
         cut.keep(cut.front <= cut.back)
         name = self.fields[at]
         cut.rest(name)
-        documents = cut.column(name)
-        are_good = are_objects(documents)
+        documents, are_good = in_key_order(cut.column(name))
         if not are_good.all():
             cut.keep(are_good)
             documents = documents.filter(pa.array(are_good))

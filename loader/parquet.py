@@ -24,6 +24,7 @@ from loader.canonical import Columns, canonical
 from loader.contract import Contract, Field, Kind
 from loader.errors import FileRefused, FileUnavailable
 from loader.grammar import are_objects
+from loader.key_order import in_key_order
 from loader.lines import PREFIX_BYTES
 from loader.model import Block, Problem, Raw
 from loader.nested import check_nested, json_text
@@ -210,8 +211,12 @@ def _nested_texts(array: pa.Array, name: str) -> tuple[pl.Series, list[tuple[int
 def _json_texts(array: pa.Array, name: str) -> tuple[pl.Series, list[tuple[int, Problem]]]:
     """Check JSON text against JSON's grammar; most often all of it are objects, which one look tells."""
     binary = array.cast(pa.large_binary())
-    series = _series(name, binary)
-    others = np.flatnonzero(~are_objects(binary))
+    try:
+        texts, are_good = in_key_order(binary.cast(pa.large_string()))
+    except pa.ArrowInvalid:  # Some are not UTF-8.
+        texts, are_good = binary, are_objects(binary)
+    series = _series(name, texts)
+    others = np.flatnonzero(~are_good)
     values = series[others]
     problems = [
         (row, problem)

@@ -134,12 +134,16 @@ class Text:
 
     def column(self, starts: Places, ends: Places) -> pa.LargeStringArray:
         """Return what stands from each of `starts` (ascending) to its end, which is UTF-8 and before the next start."""
-        bounds = np.empty(2 * len(starts) + 1, np.int64)
-        bounds[:-1:2], bounds[1::2] = starts, ends
-        bounds[-1] = ends[-1] if len(ends) else 0
-        buffers = pa.py_buffer(bounds), pa.py_buffer(self._data)
-        with_gaps = pa.LargeStringArray.from_buffers(2 * len(starts), *buffers)
-        return with_gaps.take(pa.array(np.arange(0, 2 * len(starts), 2)))
+        return spans(pa.py_buffer(self._data), starts, ends)
+
+
+def spans(buffer: pa.Buffer, starts: Places, ends: Places) -> pa.LargeStringArray:
+    """Return what stands in `buffer` from each of `starts` (ascending) to its end, UTF-8, before the next start."""
+    bounds = np.empty(2 * len(starts) + 1, np.int64)
+    bounds[:-1:2], bounds[1::2] = starts, ends
+    bounds[-1] = ends[-1] if len(ends) else 0
+    with_gaps = pa.LargeStringArray.from_buffers(2 * len(starts), pa.py_buffer(bounds), buffer)
+    return with_gaps.take(pa.array(np.arange(0, 2 * len(starts), 2)))
 
 
 def _plain_bytes(words: _Words) -> Places:

@@ -160,3 +160,9 @@ def ask(database: str, landing: Path, capsys: pytest.CaptureFixture[str]) -> Cal
         return code, capsys.readouterr().out
 
     return run
+
+
+@pytest.fixture
+def database_session(database: str) -> Any:
+    with psycopg.connect(database, autocommit=True) as connection:
+        yield connection

@@ -447,6 +447,28 @@ def test_parquet_and_ndjson_of_the_same_events_store_the_same(load: Load, landin
     assert (report["inserted"], report["duplicates"], report["conflicts"]) == (1, 1, 0)
 
 
+def test_members_in_another_order_are_the_same_and_what_is_not_stored_stays_as_it_was(
+    load: Load, query: Query, landing: Path
+) -> None:
+    events = [event(properties={"device": {"y": 1, "x": n}, "page": 2, "b": 1.50, "a": None}) for n in range(100)]
+    write_ndjson(landing / "a.ndjson", *events)
+    again = [one | {"properties": dict(reversed(one["properties"].items()))} for one in events]
+    bad = [
+        event(event_name="", properties=events[0]["properties"]),
+        events[0] | {"properties": events[1]["properties"]},
+    ]
+    columns = {name: [one[name] for one in again + bad] for name in events[0]}
+    columns["properties"] = [json.dumps(properties) for properties in columns["properties"]]
+    pq.write_table(pa.table(columns), landing / "b.parquet")
+    _, report = load()
+    assert (report["inserted"], report["duplicates"], report["rejected"], report["conflicts"]) == (100, 100, 1, 1)
+    stored = {str(key): properties for key, properties in query("SELECT event_id, properties FROM events")}
+    assert stored == {one["event_id"]: one["properties"] for one in events}
+    assert sorted(json.loads(row["raw"])["properties"] for row in quarantined(landing)) == sorted(
+        columns["properties"][-2:]
+    )
+
+
 def test_a_null_in_a_column_of_uuids_is_a_rejected_row(load: Load, landing: Path) -> None:
     good = event(properties="{}")
     columns: dict[str, Any] = {name: [value] * 2 for name, value in good.items()}

@@ -256,9 +256,3 @@ def test_what_is_called_unfit_for_jsonb_is_what_postgres_refuses(database_sessio
         assert found
     else:
         assert not found
-
-
-@pytest.fixture
-def database_session(database: str) -> Any:
-    with psycopg.connect(database, autocommit=True) as connection:
-        yield connection

@@ -1,0 +1,201 @@
+"""JSON objects with their members in the order in which `jsonb` keeps them, so that Postgres need not sort. Pure.
+
+Postgres sorts the keys of each object, the shorter ones first, then by bytes (`lengthCompareJsonbString` in its
+`jsonb_util.c`). Where they come sorted it sees so at once; otherwise it moves pairs of some 70 bytes, byte by byte. The
+objects of a producer have the same keys in the same order: they are cut at the marks in front of the values, and put
+together anew, a few calls for all of them. The values stay the text that they are.
+
+That is done to an object only if it is nothing but those marks, each key once, with one value behind each. The values
+are looked at alone, each on a line of its own, which begins as a value begins and ends as a value ends. None goes on
+over a line's end: a string holds no newline, and what is incomplete but ends so is not continued by what begins so. So
+as many values as lines means one on each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from loader.grammar import are_objects
+from loader.text import Mask, Places, spans
+
+_FEW = 64  # objects; fewer are not worth it
+_MOST_TRIED = 8  # spellings
+_MOST_MEMBERS = 64
+_FEWEST_INVERSIONS = (
+    3  # pairs of keys in the wrong order: with fewer, Postgres sorts them at no more cost than this has
+)
+_CHECKED_ROWS = 4096  # together: where one of them is no object, all of them stay as they are
+
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_VALUE = msgspec.json.Decoder(msgspec.Raw)
+_SPACE = r"[ \t\r\n]*"
+_BEGINS = np.isin(np.arange(256), list(b'{["-0123456789tfn'))  # by byte: whether a value can begin with it
+_ENDS = np.isin(np.arange(256), list(b'}]"0123456789el'))
+_Bytes = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """How objects are spelled: `marks[0] value marks[1] value ... }`; `order` has the members' places as jsonb does."""
+
+    marks: tuple[str, ...]
+    order: tuple[int, ...]
+
+
+def in_key_order(texts: pa.LargeStringArray) -> tuple[pa.LargeStringArray, Mask]:
+    """Return `texts` (UTF-8, null allowed) with members in jsonb's order where that is worth it, and which are objects.
+
+    That is, one JSON object each, without white space around it.
+    """
+    left = np.flatnonzero(texts.is_valid().to_numpy(zero_copy_only=False))
+    taken: list[tuple[Places, pa.LargeStringArray]] = []
+    tried: set[Spelling] = set()
+    for sample in range(_MOST_TRIED):
+        if len(left) < _FEW:
+            break
+        spelling = learn(texts[int(left[sample * len(left) // _MOST_TRIED])].as_py())
+        if spelling is None or spelling in tried:
+            continue
+        tried.add(spelling)
+        cut = _Cut(texts if len(left) == len(texts) else texts.take(pa.array(left)), spelling)
+        if len(cut.rows) >= _FEW:
+            taken.append((left[cut.rows], cut.in_order()))
+            left = np.delete(left, cut.rows)
+    return _together(texts, taken) if taken else (texts, are_objects(texts))
+
+
+def learn(text: str) -> Spelling | None:
+    """Return how `text` is spelled, or None where it is no such object, or not worth the work."""
+    try:
+        names = list(_MEMBERS.decode(text))
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    keys = [(len(name.encode()), name.encode()) for name in names]
+    if len(keys) > _MOST_MEMBERS or sum(one > other for one, other in combinations(keys, 2)) < _FEWEST_INVERSIONS:
+        return None
+    marks: list[str] = []
+    position = 0
+    for name in names:
+        mark = re.compile(rf'{"," if marks else "{"}{_SPACE}"{re.escape(name)}"{_SPACE}:{_SPACE}').search(
+            text, position
+        )
+        if mark is None or text.find(mark[0]) != mark.start():  # The first one is what will be found.
+            return None
+        marks.append(mark[0])
+        position = mark.end()
+    return Spelling(tuple(marks), tuple(sorted(range(len(keys)), key=keys.__getitem__)))
+
+
+class _Cut:
+    """Those of some texts that are spelled alike, cut at their marks."""
+
+    def __init__(self, texts: pa.LargeStringArray, spelling: Spelling) -> None:
+        self._order = spelling.order
+        self._buffer = texts.buffers()[2]
+        self._bytes = np.frombuffer(self._buffer or b"", np.uint8)
+        self.rows: Places = np.arange(len(texts))
+        # Of each row in the buffer: its marks and, behind them, its last byte; and the first bytes of its values.
+        self._marks, self._values, are_alike = self._find(texts, spelling.marks)
+        self._keep(are_alike)
+        good = self._bytes[self._marks[-1]] == ord("}")
+        for value, end in zip(self._values, self._marks[1:], strict=True):
+            good &= _BEGINS[self._bytes[value]] & _ENDS[self._bytes[end - 1]]
+        self._keep(good)
+        self._keep(self._have_single_values())
+
+    def _find(self, texts: pa.LargeStringArray, marks: Sequence[str]) -> tuple[list[Places], list[Places], Mask]:
+        """Return the places, and which texts have all marks in order, the first where they begin."""
+        offsets = _offsets(texts)
+        text = pl.col("text")
+        found = pl.DataFrame({"text": pl.Series(texts)}).select(
+            text.str.starts_with(marks[0]).alias("are_alike"),
+            *(text.str.find(mark, literal=True).cast(pl.Int64).fill_null(-1).alias(mark) for mark in marks[1:]),
+        )
+        starts = offsets[:-1]
+        places = [starts, *(starts + found[mark].to_numpy() for mark in marks[1:]), offsets[1:] - 1]
+        values = [place + len(mark.encode()) for place, mark in zip(places, marks, strict=False)]
+        are_alike = found["are_alike"].to_numpy(writable=True)
+        for value, end in zip(values, places[1:], strict=True):
+            are_alike &= value < end
+        return places, values, are_alike
+
+    def _keep(self, mask: Mask) -> None:
+        """Go on with only some of the rows; most often it is all."""
+        if not mask.all():
+            self.rows = self.rows[mask]
+            self._marks = [places[mask] for places in self._marks]
+            self._values = [places[mask] for places in self._values]
+
+    def _have_single_values(self) -> Mask:
+        """Say of each row whether one value stands behind each mark; of rows looked at together, all or none do."""
+        count, members = len(self.rows), len(self._values)
+        lines = spans(self._buffer, _by_row(self._values), _by_row([end + 1 for end in self._marks[1:]]))
+        ends = _offsets(lines)
+        text = _bytes(lines).copy()
+        text[ends[1:] - 1] = ord("\n")  # over the mark that follows, or the end
+        good = np.ones(count, np.bool_)
+        for first, last in pairwise([*range(0, count, _CHECKED_ROWS), count]):
+            values = text[ends[first * members] : ends[last * members]]
+            good[first:last] = _count_values(values) == (last - first) * members
+        return good
+
+    def in_order(self) -> pa.LargeStringArray:
+        """Return the rows with their members in jsonb's order."""
+        count, members = len(self.rows), len(self._values)
+        ends = self._marks[-1] + 1
+        bounds = pa.py_buffer(_by_row([*self._marks, ends]))
+        # The members of a row, its last byte, and what lies between it and the next one.
+        pieces = pa.LargeStringArray.from_buffers(count * (members + 2) - 1, bounds, self._buffer)
+        taken = np.arange(count)[:, None] * (members + 2) + np.array([*self._order, members])
+        gathered = pieces.take(pa.array(taken.ravel()))
+        offsets = _offsets(gathered)
+        text = _bytes(gathered).copy()
+        was_first = self._order.index(0)
+        text[offsets[was_first :: members + 1][:count]] = ord(",")
+        rows = offsets[:: members + 1]
+        text[rows[:-1]] = ord("{")
+        return pa.LargeStringArray.from_buffers(count, pa.py_buffer(rows.copy()), pa.py_buffer(text))
+
+
+def _together(
+    texts: pa.LargeStringArray, taken: Sequence[tuple[Places, pa.LargeStringArray]]
+) -> tuple[pa.LargeStringArray, Mask]:
+    """Return `texts` with those of them that were taken in order, and of all, whether they are objects."""
+    good = np.ones(len(texts), np.bool_)
+    left = np.delete(np.arange(len(texts)), np.concatenate([rows for rows, _ in taken]))
+    if not len(left) and len(taken) == 1:
+        return taken[0][1], good
+    others = texts.take(pa.array(left))
+    good[left] = are_objects(others)
+    places = np.argsort(np.concatenate([*(rows for rows, _ in taken), left]))
+    return pa.concat_arrays([*(in_order for _, in_order in taken), others]).take(pa.array(places)), good
+
+
+def _count_values(lines: _Bytes) -> int | None:
+    """Count the JSON values in `lines`; None where they are not grammatical."""
+    try:
+        return len(_VALUE.decode_lines(lines.data))
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def _by_row(columns: Sequence[Places]) -> Places:
+    return np.column_stack(columns).ravel()
+
+
+def _offsets(texts: pa.LargeStringArray) -> Places:
+    return np.frombuffer(texts.buffers()[1], np.int64)[texts.offset : texts.offset + len(texts) + 1]
+
+
+def _bytes(texts: pa.LargeStringArray) -> _Bytes:
+    """Return the bytes of `texts`, which start with the first of them."""
+    return np.frombuffer(texts.buffers()[2] or b"", np.uint8)[: _offsets(texts)[-1]]
