@@ -139,8 +139,8 @@ class _Cut:
         """Say of each row whether one value stands behind each mark; of rows looked at together, all or none do."""
         count, members = len(self.rows), len(self._values)
         lines = spans(self._buffer, _by_row(self._values), _by_row([end + 1 for end in self._marks[1:]]))
-        ends = _offsets(lines)
-        text = _bytes(lines).copy()
+        ends, text = _offsets(lines), _bytes(lines).copy()
+        del lines
         text[ends[1:] - 1] = ord("\n")  # over the mark that follows, or the end
         good = np.ones(count, np.bool_)
         for first, last in pairwise([*range(0, count, _CHECKED_ROWS), count]):
@@ -157,8 +157,8 @@ class _Cut:
         pieces = pa.LargeStringArray.from_buffers(count * (members + 2) - 1, bounds, self._buffer)
         taken = np.arange(count)[:, None] * (members + 2) + np.array([*self._order, members])
         gathered = pieces.take(pa.array(taken.ravel()))
-        offsets = _offsets(gathered)
-        text = _bytes(gathered).copy()
+        offsets, text = _offsets(gathered), _bytes(gathered).copy()
+        del gathered
         was_first = self._order.index(0)
         text[offsets[was_first :: members + 1][:count]] = ord(",")
         rows = offsets[:: members + 1]
