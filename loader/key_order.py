@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from itertools import combinations
 
 import msgspec
 import numpy as np
@@ -28,12 +28,11 @@ from loader.grammar import are_objects
 from loader.text import Mask, Places, spans
 
 _FEW = 64  # objects; fewer are not worth it
-_MOST_TRIED = 8  # spellings
+_SAMPLES = 8  # and so many spellings are tried at most
+_GOLDEN = 0.618034  # so far apart, as a share of all, they hit no pattern
 _MOST_MEMBERS = 64
-_FEWEST_INVERSIONS = (
-    3  # pairs of keys in the wrong order: with fewer, Postgres sorts them at no more cost than this has
-)
-_CHECKED_ROWS = 4096  # together: where one of them is no object, all of them stay as they are
+_FEWEST_INVERSIONS = 3  # pairs of keys in the wrong order: to sort fewer costs Postgres no more than this
+_CHECKED_ROWS, _CHECKED_NEAR = 4096, 16  # together: fewer where one of them is not spelled so after all
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _VALUE = msgspec.json.Decoder(msgspec.Raw)
@@ -58,19 +57,23 @@ def in_key_order(texts: pa.LargeStringArray) -> tuple[pa.LargeStringArray, Mask]
     """
     left = np.flatnonzero(texts.is_valid().to_numpy(zero_copy_only=False))
     taken: list[tuple[Places, pa.LargeStringArray]] = []
-    tried: set[Spelling] = set()
-    for sample in range(_MOST_TRIED):
+    for spelling in _spellings(texts, left):
         if len(left) < _FEW:
             break
-        spelling = learn(texts[int(left[sample * len(left) // _MOST_TRIED])].as_py())
-        if spelling is None or spelling in tried:
-            continue
-        tried.add(spelling)
         cut = _Cut(texts if len(left) == len(texts) else texts.take(pa.array(left)), spelling)
         if len(cut.rows) >= _FEW:
             taken.append((left[cut.rows], cut.in_order()))
             left = np.delete(left, cut.rows)
     return _together(texts, taken) if taken else (texts, are_objects(texts))
+
+
+def _spellings(texts: pa.LargeStringArray, rows: Places) -> list[Spelling]:
+    """Return how some of `rows` are spelled; those of most members first, as they may have the marks of others, too."""
+    if len(rows) < _FEW:
+        return []
+    samples = rows[(np.arange(_SAMPLES) * _GOLDEN % 1 * len(rows)).astype(np.int64)]
+    found = {spelling for row in samples.tolist() if (spelling := learn(texts[row].as_py()))}
+    return sorted(found, key=lambda spelling: (-len(spelling.marks), spelling.marks))
 
 
 def learn(text: str) -> Spelling | None:
@@ -85,9 +88,8 @@ def learn(text: str) -> Spelling | None:
     marks: list[str] = []
     position = 0
     for name in names:
-        mark = re.compile(rf'{"," if marks else "{"}{_SPACE}"{re.escape(name)}"{_SPACE}:{_SPACE}').search(
-            text, position
-        )
+        spelled = re.compile(rf'{"," if marks else "{"}{_SPACE}"{re.escape(name)}"{_SPACE}:{_SPACE}')
+        mark = spelled.search(text, position)
         if mark is None or text.find(mark[0]) != mark.start():  # The first one is what will be found.
             return None
         marks.append(mark[0])
@@ -136,16 +138,21 @@ class _Cut:
             self._values = [places[mask] for places in self._values]
 
     def _have_single_values(self) -> Mask:
-        """Say of each row whether one value stands behind each mark; of rows looked at together, all or none do."""
+        """Say of each row whether one value stands behind each mark; no, where one near it has others."""
         count, members = len(self.rows), len(self._values)
         lines = spans(self._buffer, _by_row(self._values), _by_row([end + 1 for end in self._marks[1:]]))
-        ends, text = _offsets(lines), _bytes(lines).copy()
+        ends, text = _offsets(lines)[::members], _bytes(lines).copy()
+        text[_offsets(lines)[1:] - 1] = ord("\n")  # over the mark that follows, or the end
         del lines
-        text[ends[1:] - 1] = ord("\n")  # over the mark that follows, or the end
+
+        def have(rows: range) -> bool:
+            return _count_values(text[ends[rows.start] : ends[rows.stop]]) == len(rows) * members
+
         good = np.ones(count, np.bool_)
-        for first, last in pairwise([*range(0, count, _CHECKED_ROWS), count]):
-            values = text[ends[first * members] : ends[last * members]]
-            good[first:last] = _count_values(values) == (last - first) * members
+        for some in _parts(range(count), _CHECKED_ROWS):
+            if not have(some):
+                for few in _parts(some, _CHECKED_NEAR):
+                    good[few.start : few.stop] = have(few)
         return good
 
     def in_order(self) -> pa.LargeStringArray:
@@ -186,6 +193,10 @@ def _count_values(lines: _Bytes) -> int | None:
         return len(_VALUE.decode_lines(lines.data))
     except (msgspec.DecodeError, RecursionError):
         return None
+
+
+def _parts(rows: range, size: int) -> list[range]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 def _by_row(columns: Sequence[Places]) -> Places:

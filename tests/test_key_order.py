@@ -102,14 +102,20 @@ def test_part_of_a_column_is_read_from_where_it_starts() -> None:
     ],
 )
 def test_what_only_looks_alike_stays_as_it_is(text: str) -> None:
-    with mock.patch.object(key_order, "_CHECKED_ROWS", 1):
+    with mock.patch.object(key_order, "_CHECKED_NEAR", 1):
         assert ordered_with_others([text, UNSORTED]) == [text, SORTED]
 
 
 def test_one_bad_object_leaves_only_those_near_it_unsorted() -> None:
-    with mock.patch.object(key_order, "_CHECKED_ROWS", 2):
+    with mock.patch.multiple(key_order, _CHECKED_ROWS=8, _CHECKED_NEAR=2):
         bad = UNSORTED.replace("1.50", "01.5")
         assert ordered([UNSORTED, UNSORTED, bad, UNSORTED] * MANY) == [SORTED, SORTED, bad, UNSORTED] * MANY
+
+
+def test_objects_with_a_key_more_are_told_from_those_without() -> None:
+    more, less = '{"zeta":1,"yam":2,"xi":3,"w":4,"v":5}', '{"zeta":1,"yam":2,"xi":3,"w":4}'
+    texts = [less, more] * MANY
+    assert ordered(texts) == ['{"w":4,"xi":3,"yam":2,"zeta":1}', '{"v":5,"w":4,"xi":3,"yam":2,"zeta":1}'] * MANY
 
 
 @pytest.mark.parametrize(
@@ -180,7 +186,7 @@ def strict(text: str) -> Any:
 @example(['{"device":{"x":1,"page":2},"b":{"y":3},"a":4}'])
 def test_no_object_is_another_one_for_it(texts: list[str]) -> None:
     many = [UNSORTED] * 8 + texts
-    with mock.patch.multiple(key_order, _FEW=1, _CHECKED_ROWS=3):
+    with mock.patch.multiple(key_order, _FEW=1, _CHECKED_ROWS=5, _CHECKED_NEAR=2):
         for before, after in zip(many, ordered(many), strict=True):
             assert after is not None
             if before != after:
@@ -192,7 +198,7 @@ def test_no_object_is_another_one_for_it(texts: list[str]) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(ALIKE, min_size=1, max_size=8))
 def test_postgres_stores_the_same(database_session: Any, texts: list[str]) -> None:
-    with mock.patch.multiple(key_order, _FEW=1, _CHECKED_ROWS=1):
+    with mock.patch.multiple(key_order, _FEW=1, _CHECKED_NEAR=1):
         after = ordered([UNSORTED, *texts])[1:]
     for one, other in zip(texts, after, strict=True):
         if one == other:
