@@ -73,7 +73,11 @@ class Field:
 
 @dataclass(frozen=True)
 class Contract:
-    """The contract as the stages use it. `codes` maps (column, check's number or "not_nullable") to reject codes."""
+    """The contract as the stages use it.
+
+    `schema` has the checks, but takes null in every column. `codes` maps (column, check's number or "not_nullable") to
+    reject codes.
+    """
 
     version: str
     fields: tuple[Field, ...]
@@ -115,6 +119,8 @@ def load(folder: Path | None = None) -> Contract:
     if Field(KEY, Kind.UUID, required=True) not in fields:
         raise UsageError(f"{where}: needs the field {KEY}, of Postgres type uuid and not nullable")
     _check_uuids(schema, fields)
+    for column in schema.columns.values():
+        column.nullable = True  # What is missing is not looked for by Pandera, but by `validate`.
     return Contract(
         version=str(metadata.get("version", "unversioned")),
         fields=fields,

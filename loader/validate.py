@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
 import pandera.polars as pa
 import polars as pl
 from pandera.config import ValidationDepth, config_context
 
-from loader.contract import Contract
+from loader.contract import Contract, Kind
 from loader.errors import UsageError
 from loader.model import Block, Problem, Reject, Validated
 
@@ -18,7 +21,10 @@ def validate(block: Block, contract: Contract) -> Validated:
         UsageError: a check of the contract itself fails to run, so that nothing is known of any row.
     """
     problems = {row: list(found) for row, found in block.problems.items()}
-    _check(block.frame, contract, problems)
+    failures = [*_missing(block.frame, contract, problems), *_failed(block.frame, contract)]
+    order = {name: place for place, name in enumerate(contract.columns)}
+    for row, problem in sorted(failures, key=lambda failure: order[str(failure[1].column)]):
+        problems.setdefault(row, []).append(problem)
     if not problems:
         return Validated(block.frame, [])
     is_bad = pl.repeat(False, block.frame.height, eager=True).scatter([*problems], True)  # values of the mask
@@ -31,8 +37,29 @@ def validate(block: Block, contract: Contract) -> Validated:
     return Validated(block.frame.filter(~is_bad), rejects)
 
 
-def _check(frame: pl.DataFrame, contract: Contract, problems: dict[int, list[Problem]]) -> None:
-    """Add every failure of the contract's checks to `problems`."""
+def _missing(
+    frame: pl.DataFrame, contract: Contract, known: Mapping[int, Sequence[Problem]]
+) -> Iterator[tuple[int, Problem]]:
+    """Yield (row, problem) for each value that is null, or NaN, though its field is required, and nobody said why.
+
+    The decoder did, of what it refused. Pandera would ask for the nulls of every column in four queries each.
+    """
+    explained: dict[str | None, set[int]] = defaultdict(set)
+    for row, found in known.items():
+        for column in [problem.column for problem in found if problem.code != "unknown_field"]:
+            explained[column].add(row)
+    for field in contract.fields:
+        values = frame[field.name]
+        if not field.required or not (values.has_nulls() or field.kind is Kind.DOUBLE):
+            continue
+        missing = values.is_null() | values.is_nan() if field.kind is Kind.DOUBLE else values.is_null()
+        problem = Problem(contract.codes[field.name, "not_nullable"], field.name, "the value is missing (null)")
+        why = explained[None] | explained[field.name]
+        yield from ((row, problem) for row in missing.fill_null(value=True).arg_true() if row not in why)
+
+
+def _failed(frame: pl.DataFrame, contract: Contract) -> Iterator[tuple[int, Problem]]:
+    """Yield (row, problem) for every failure of the contract's checks."""
     # The environment can turn Pandera's validation off or down (PANDERA_VALIDATION_*); here nothing may.
     with config_context(validation_enabled=True, validation_depth=ValidationDepth.SCHEMA_AND_DATA):
         try:
@@ -42,22 +69,16 @@ def _check(frame: pl.DataFrame, contract: Contract, problems: dict[int, list[Pro
         else:
             return
     for failure in failures.iter_rows(named=True):
-        row, column = failure["index"], failure["column"]
-        if row is None:
+        if failure["index"] is None:
             raise UsageError(f"contract {contract.source}: {failure['check']}: {failure['failure_case']}")
-        already = problems.setdefault(row, [])
-        explained = any(problem.column in (column, None) for problem in already if problem.code != "unknown_field")
-        if explained and failure["check"] == "not_nullable":
-            continue  # The value is null because the decoder refused it; it has said why.
-        already.append(_problem(failure, contract))
+        yield failure["index"], _problem(failure, contract)
 
 
 def _problem(failure: dict[str, object], contract: Contract) -> Problem:
     column = str(failure["column"])
-    number = failure["check_number"]
-    if number is None:
-        return Problem(contract.codes[column, "not_nullable"], column, "the value is missing (null)")
     description = contract.schema.columns[column].description or str(failure["check"])
     value = str(failure["failure_case"])
     shown = value if len(value) <= 80 else f"{value[:77]}..."  # noqa: PLR2004
-    return Problem(contract.codes[column, int(str(number))], column, f"expected {description}, found '{shown}'")
+    return Problem(
+        contract.codes[column, int(str(failure["check_number"]))], column, f"expected {description}, found '{shown}'"
+    )

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from loader import contract, ndjson
 from loader.contract import Contract
 from loader.errors import UsageError
-from loader.model import Problem, Validated
+from loader.model import Block, Problem, Raw, Validated
 from loader.validate import validate
 
 ID = "e31689d9-f900-55b9-a7af-60c4d79e342f"
@@ -334,6 +336,16 @@ def test_a_uuid_that_its_field_checks_by_itself_is_not_checked_twice(tmp_path: P
 def test_a_nullable_field_may_be_absent(tmp_path: Path) -> None:
     terms = custom(tmp_path, 'x: pl.String = pa.Field(nullable=True, metadata={"postgres": "text"})')
     assert codes_of(terms, {}) == [[]]
+
+
+def test_what_is_not_a_number_is_missing_where_one_is_required(tmp_path: Path) -> None:
+    for nullable, lines in ("", [2, 3]), ("nullable=True, ", []):
+        terms = custom(tmp_path, f'x: pl.Float64 = pa.Field({nullable}metadata={{"postgres": "double precision"}})')
+        values = {"file_id": 1, "event_id": ID, "x": [1.5, math.nan, None]}
+        frame = pl.DataFrame(values).select("file_id", pl.int_range(1, 4).alias("line"), "event_id", "x")
+        checked = validate(Block(frame, {}, lambda rows: [Raw(b"", 0) for _ in rows]), terms)
+        assert [reject.line for reject in checked.rejects] == lines
+        assert {problem.code for reject in checked.rejects for problem in reject.problems} <= {"missing_field"}
 
 
 def test_unknown_fields_are_dropped_where_the_contract_says_so(tmp_path: Path) -> None:

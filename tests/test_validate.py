@@ -68,6 +68,11 @@ def test_a_value_that_is_missing_is_a_problem_unless_it_is_known_why() -> None:
     assert checked.rejects[2].problems == tuple(whole)
 
 
+def test_the_problems_of_a_row_are_in_the_order_of_the_fields() -> None:
+    checked = validate(block({}, {"event_id": "x", "event_name": None, "user_id": ""}), BUNDLED)
+    assert checked.rejects[0].problems == (NO_UUID, Problem("missing_field", "event_name", MISSING), EMPTY)
+
+
 def test_an_unknown_field_says_nothing_of_a_missing_one_of_its_name() -> None:
     checked = validate(block({0: [Problem("unknown_field", "user_id", "")]}, {"user_id": None}), BUNDLED)
     assert [problem.code for problem in checked.rejects[0].problems] == ["unknown_field", "missing_field"]
