@@ -43,6 +43,8 @@ def suspects(columns: Columns, lines: Sequence[bytes], contract: Contract) -> It
 
 def in_line(line: bytes, contract: Contract) -> list[Problem]:
     """Return a problem for each field of the contract whose key stands more than once in `line`, a JSON object."""
+    if b"\\" not in line and not any(_stands_twice(name, line) for name in contract.columns):
+        return []
     try:
         names = _top_level_keys(line)
     except RecursionError:  # It takes a few frames more than msgspec, which has read the line.
@@ -62,7 +64,11 @@ def _may_repeat(line: bytes, documents: Sequence[bytes | None], contract: Contra
             rest = rest.replace(document, b"", 1)
     if b"\\" in rest or contract.ignore_unknown:
         return True
-    return any(rest.count(b'"%b"' % name.encode()) > 1 for name in contract.columns)
+    return any(_stands_twice(name, rest) for name in contract.columns)
+
+
+def _stands_twice(name: str, text: bytes) -> bool:
+    return text.count(b'"%b"' % name.encode()) > 1
 
 
 def _top_level_keys(line: bytes) -> list[str]:

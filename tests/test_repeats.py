@@ -180,7 +180,7 @@ def test_any_line_that_is_an_object_can_be_searched(terms: Contract, row: bytes,
 
 
 def test_a_line_that_is_nested_too_deep_to_be_searched_says_so(terms: Contract) -> None:
-    row = b'{"j":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    row = b'{"j":' + b"[" * 100_000 + b'"j"' + b"]" * 100_000 + b"}"
     assert repeats.in_line(row, terms) == [Problem("too_deep", None, "is nested deeper than 500 levels")]
 
 
