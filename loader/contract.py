@@ -29,6 +29,7 @@ PROVENANCE = ("file_id", "line")
 UUID = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 
 # Pandera's own checks and the codes of their failures, where a field's metadata says nothing else.
+_OBJECT = r"^[ \t\r\n]*\{"
 _DEFAULT_CODES = {
     "not_nullable": "missing_field",
     "str_matches": "pattern_mismatch",
@@ -69,6 +70,8 @@ class Field:
     name: str
     kind: Kind
     required: bool
+    # The members of its objects may change places: nothing that looks at its text could tell.
+    may_be_sorted: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,7 @@ def load(folder: Path | None = None) -> Contract:
         raise UsageError(f"{where}: expected one pandera DataFrameModel, found {len(models)}")
     with _reported(folder):
         schema = models[0].to_schema()
+    _check_supported(schema, where)
     metadata = (models[0].get_metadata() or {}).get(None, {}).get("dataframe") or {}
     unknown = metadata.get("unknown_fields", "reject")
     if unknown not in ("reject", "ignore"):
@@ -164,7 +168,19 @@ def _field(name: str, column: Any, where: str) -> Field:
         raise UsageError(f"{where}: the field name {name} is the loader's own")
     if column.dtype.type != kind.dtype:
         raise UsageError(f"{where}: field {name} is {column.dtype.type}, but a {postgres} is held as {kind.dtype}")
-    return Field(name, kind, required=not column.nullable)
+    only_first_byte = all(check.statistics == {"pattern": _OBJECT} for check in column.checks)
+    return Field(name, kind, required=not column.nullable, may_be_sorted=kind is Kind.JSONB and only_first_byte)
+
+
+def _check_supported(schema: pa.DataFrameSchema, where: str) -> None:
+    """Refuse what would depend on which rows are looked at together, or write what stands in no file."""
+    if schema.checks or schema.unique:
+        raise UsageError(f"{where}: it can check fields, but not whole frames")
+    for name, column in schema.columns.items():
+        if column.unique:
+            raise UsageError(f"{where}: field {name}: unique can't be checked here; {KEY} is unique in the table")
+        if column.default is not None:
+            raise UsageError(f"{where}: field {name}: a default would be no fact; use nullable=True")
 
 
 def _check_uuids(schema: pa.DataFrameSchema, fields: tuple[Field, ...]) -> None:

@@ -14,6 +14,7 @@ as many values as lines means one on each.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -23,15 +24,15 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from loader.grammar import are_objects
 from loader.text import Mask, Places, spans
 
-_FEW = 64  # objects; fewer are not worth it
-_SAMPLES = 8  # and so many spellings are tried at most
+# Less is not worth it: fewer objects, longer ones, more members, fewer pairs of keys in the wrong order.
+_FEW, _MOST_BYTES, _MOST_MEMBERS, _FEWEST_INVERSIONS = 64, 4096, 32, 3
+_SAMPLES, _FEWEST_SAMPLES = 16, 2  # how many are looked at, and how many of them must be spelled alike
 _GOLDEN = 0.618034  # so far apart, as a share of all, they hit no pattern
-_MOST_MEMBERS = 64
-_FEWEST_INVERSIONS = 3  # pairs of keys in the wrong order: to sort fewer costs Postgres no more than this
 _CHECKED_ROWS, _CHECKED_NEAR = 4096, 16  # together: fewer where one of them is not spelled so after all
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -58,47 +59,52 @@ def in_key_order(texts: pa.LargeStringArray) -> tuple[pa.LargeStringArray, Mask]
     left = np.flatnonzero(texts.is_valid().to_numpy(zero_copy_only=False))
     taken: list[tuple[Places, pa.LargeStringArray]] = []
     for spelling in _spellings(texts, left):
-        if len(left) < _FEW:
-            break
-        cut = _Cut(texts if len(left) == len(texts) else texts.take(pa.array(left)), spelling)
-        if len(cut.rows) >= _FEW:
-            taken.append((left[cut.rows], cut.in_order()))
-            left = np.delete(left, cut.rows)
+        among = texts if len(left) == len(texts) else texts.take(pa.array(left))
+        begin = pc.starts_with(among, spelling.marks[0])
+        cut = _Cut(among if pc.all(begin).as_py() else among.filter(begin), spelling)
+        if len(cut.rows):
+            rows = np.flatnonzero(begin)[cut.rows]
+            taken.append((left[rows], cut.in_order()))
+            left = np.delete(left, rows)
     return _together(texts, taken) if taken else (texts, are_objects(texts))
 
 
 def _spellings(texts: pa.LargeStringArray, rows: Places) -> list[Spelling]:
-    """Return how some of `rows` are spelled; those of most members first, as they may have the marks of others, too."""
-    if len(rows) < _FEW:
+    """Return how many of `rows` are spelled; those of most members first, as they may have the marks of others, too."""
+    offsets = _offsets(texts)
+    if len(rows) < _FEW or offsets[-1] - offsets[0] > _MOST_BYTES * len(rows):
         return []
     samples = rows[(np.arange(_SAMPLES) * _GOLDEN % 1 * len(rows)).astype(np.int64)]
-    found = {spelling for row in samples.tolist() if (spelling := learn(texts[row].as_py()))}
-    return sorted(found, key=lambda spelling: (-len(spelling.marks), spelling.marks))
+    found = Counter(spelling for row in samples.tolist() if (spelling := learn(texts[row].as_py())))
+    common = [spelling for spelling, count in found.items() if count >= _FEWEST_SAMPLES]
+    return sorted(common, key=lambda spelling: (-len(spelling.marks), spelling.marks))
 
 
 def learn(text: str) -> Spelling | None:
     """Return how `text` is spelled, or None where it is no such object, or not worth the work."""
     try:
         names = list(_MEMBERS.decode(text))
+        keys = [(len(name.encode()), name.encode()) for name in names]
+        if len(keys) > _MOST_MEMBERS or sum(one > other for one, other in combinations(keys, 2)) < _FEWEST_INVERSIONS:
+            return None
+        marks: list[str] = []
+        position = 0
+        for name in names:
+            spelled = re.compile(rf'{"," if marks else "{"}{_SPACE}"{re.escape(name)}"{_SPACE}:{_SPACE}')
+            mark = spelled.search(text, position)
+            if mark is None or text.find(mark[0]) != mark.start():  # The first one is what will be found.
+                return None
+            if list(_MEMBERS.decode(f"{{{mark[0][1:]}0}}")) != [name]:  # It needs an escape, or holds a whole member.
+                return None
+            marks.append(mark[0])
+            position = mark.end()
     except (msgspec.DecodeError, RecursionError):
         return None
-    keys = [(len(name.encode()), name.encode()) for name in names]
-    if len(keys) > _MOST_MEMBERS or sum(one > other for one, other in combinations(keys, 2)) < _FEWEST_INVERSIONS:
-        return None
-    marks: list[str] = []
-    position = 0
-    for name in names:
-        spelled = re.compile(rf'{"," if marks else "{"}{_SPACE}"{re.escape(name)}"{_SPACE}:{_SPACE}')
-        mark = spelled.search(text, position)
-        if mark is None or text.find(mark[0]) != mark.start():  # The first one is what will be found.
-            return None
-        marks.append(mark[0])
-        position = mark.end()
     return Spelling(tuple(marks), tuple(sorted(range(len(keys)), key=keys.__getitem__)))
 
 
 class _Cut:
-    """Those of some texts that are spelled alike, cut at their marks."""
+    """Those of some texts, which begin with the first mark, that are spelled alike, cut at their marks."""
 
     def __init__(self, texts: pa.LargeStringArray, spelling: Spelling) -> None:
         self._order = spelling.order
@@ -115,17 +121,16 @@ class _Cut:
         self._keep(self._have_single_values())
 
     def _find(self, texts: pa.LargeStringArray, marks: Sequence[str]) -> tuple[list[Places], list[Places], Mask]:
-        """Return the places, and which texts have all marks in order, the first where they begin."""
+        """Return the places, and which texts, all of which begin with the first mark, have the others in order."""
         offsets = _offsets(texts)
         text = pl.col("text")
         found = pl.DataFrame({"text": pl.Series(texts)}).select(
-            text.str.starts_with(marks[0]).alias("are_alike"),
-            *(text.str.find(mark, literal=True).cast(pl.Int64).fill_null(-1).alias(mark) for mark in marks[1:]),
+            text.str.find(mark, literal=True).cast(pl.Int64).fill_null(-1).alias(mark) for mark in marks[1:]
         )
         starts = offsets[:-1]
         places = [starts, *(starts + found[mark].to_numpy() for mark in marks[1:]), offsets[1:] - 1]
         values = [place + len(mark.encode()) for place, mark in zip(places, marks, strict=False)]
-        are_alike = found["are_alike"].to_numpy(writable=True)
+        are_alike = np.ones(len(texts), np.bool_)
         for value, end in zip(values, places[1:], strict=True):
             are_alike &= value < end
         return places, values, are_alike

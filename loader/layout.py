@@ -16,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 
 from loader.contract import Contract, Kind
+from loader.grammar import are_objects
 from loader.key_order import in_key_order
 from loader.text import Mask, Places, Text
 
@@ -29,12 +30,14 @@ class Layout:
     """The marks between the values of a line, and the fields whose values those are.
 
     A line is `marks[0] value marks[1] value ... marks[-1]`. `document` is the place among the fields of the one whose
-    value is an object; the quotes of the others belong to the marks.
+    value is an object, whose members may be put into jsonb's order if `may_be_sorted`; the quotes of the others belong
+    to the marks.
     """
 
     fields: tuple[str, ...]
     marks: tuple[str, ...]
     document: int | None
+    may_be_sorted: bool
 
     def take(self, text: Text, lines: Places, *, max_bytes: int) -> tuple[Places, dict[str, pl.Series]]:
         """Return those of `lines` (ascending, UTF-8) that follow the layout, and their `fields`, all String."""
@@ -55,7 +58,8 @@ class Layout:
         cut.keep(cut.front <= cut.back)
         name = self.fields[at]
         cut.rest(name)
-        documents, are_good = in_key_order(cut.column(name))
+        documents = cut.column(name)
+        documents, are_good = in_key_order(documents) if self.may_be_sorted else (documents, are_objects(documents))
         if not are_good.all():
             cut.keep(are_good)
             documents = documents.filter(pa.array(are_good))
@@ -122,7 +126,11 @@ def learn(line: str, contract: Contract) -> Layout | None:
     if rest or len(documents) > 1:
         return None
     marks = _marks(line, {name: bytes(raw).decode() for name, raw in members.items()}, kinds)
-    return None if marks is None else Layout(tuple(members), marks, documents[0] if documents else None)
+    if marks is None:
+        return None
+    document = documents[0] if documents else None
+    sortable = {field.name for field in contract.fields if field.may_be_sorted}
+    return Layout(tuple(members), marks, document, any(name in sortable for name in members))
 
 
 def _marks(line: str, values: dict[str, str], kinds: dict[str, Kind]) -> tuple[str, ...] | None:

@@ -157,7 +157,9 @@ def _column(array: pa.Array, field: Field) -> tuple[pl.Series, list[tuple[int, P
     if field.kind is Kind.TIMESTAMPTZ and pa.types.is_timestamp(array.type):
         return _instants(array, field.name)
     if field.kind is Kind.JSONB:
-        return (_nested_texts if pa.types.is_nested(array.type) else _json_texts)(array, field.name)
+        if pa.types.is_nested(array.type):
+            return _nested_texts(array, field.name)
+        return _json_texts(array, field.name, may_be_sorted=field.may_be_sorted)
     held_as = {Kind.BIGINT: pa.int64(), Kind.DOUBLE: pa.float64(), Kind.BOOLEAN: pa.bool_()}
     return _series(field.name, array.cast(held_as.get(field.kind, pa.large_binary()))), []
 
@@ -208,13 +210,11 @@ def _nested_texts(array: pa.Array, name: str) -> tuple[pl.Series, list[tuple[int
     return pl.Series(name, texts, pl.String), problems
 
 
-def _json_texts(array: pa.Array, name: str) -> tuple[pl.Series, list[tuple[int, Problem]]]:
+def _json_texts(array: pa.Array, name: str, *, may_be_sorted: bool) -> tuple[pl.Series, list[tuple[int, Problem]]]:
     """Check JSON text against JSON's grammar; most often all of it are objects, which one look tells."""
     binary = array.cast(pa.large_binary())
-    try:
-        texts, are_good = in_key_order(binary.cast(pa.large_string()))
-    except pa.ArrowInvalid:  # Some are not UTF-8.
-        texts, are_good = binary, are_objects(binary)
+    texts = _as_utf8(binary) if may_be_sorted else None
+    texts, are_good = (binary, are_objects(binary)) if texts is None else in_key_order(texts)
     series = _series(name, texts)
     others = np.flatnonzero(~are_good)
     values = series[others]
@@ -224,6 +224,13 @@ def _json_texts(array: pa.Array, name: str) -> tuple[pl.Series, list[tuple[int, 
         if (problem := _grammar_problem(value, name))
     ]
     return series.scatter([row for row, _ in problems], None) if problems else series, problems
+
+
+def _as_utf8(binary: pa.LargeBinaryArray) -> pa.LargeStringArray | None:
+    try:
+        return binary.cast(pa.large_string())
+    except pa.ArrowInvalid:  # Some of them are not.
+        return None
 
 
 def _grammar_problem(value: bytes | None, name: str) -> Problem | None:

@@ -354,6 +354,33 @@ def test_unknown_fields_are_dropped_where_the_contract_says_so(tmp_path: Path) -
     assert decode(b'{"event_id":"%b","x":"a","more":1,"x":"b"}' % ID.encode(), terms).valid.is_empty()
 
 
+def test_no_verdict_depends_on_the_rows_beside(tmp_path: Path) -> None:
+    terms = custom(
+        tmp_path, r'x: pl.String = pa.Field(str_matches=r"^.{2}yy", metadata={"postgres": "jsonb"})', unknown="reject"
+    )
+    row: dict[str, object] = {"x": {"yy": 1, "zz": 2, "b": 3, "a": 4}}
+    assert codes_of(terms, row) == [[]]
+    assert codes_of(terms, *[row] * 200) == [[]] * 200
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("unique=True, ", "field x: unique can't be checked here; event_id is unique in the table"),
+        ('default="a", ', "field x: a default would be no fact; use nullable=True"),
+    ],
+)
+def test_what_depends_on_other_rows_or_stands_in_no_file_is_refused(tmp_path: Path, field: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        custom(tmp_path, f'x: pl.String = pa.Field({field}metadata={{"postgres": "text"}})')
+
+
+def test_a_check_of_whole_frames_is_refused(tmp_path: Path) -> None:
+    check = "@pa.dataframe_check\n    def few(cls, data):\n        return True"
+    with pytest.raises(UsageError, match="it can check fields, but not whole frames"):
+        custom(tmp_path, check)
+
+
 def test_a_check_of_the_users_own_gives_its_name_as_the_code(tmp_path: Path) -> None:
     terms = custom(
         tmp_path,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import permutations
 from typing import Any
 from unittest import mock
 
@@ -119,6 +120,40 @@ def test_objects_with_a_key_more_are_told_from_those_without() -> None:
 
 
 @pytest.mark.parametrize(
+    ("teacher", "text"),
+    [
+        pytest.param(
+            r'{"\\u0061":{"\u0061":0},"zz":1,"a":2,"y":3,"x":4}',
+            r'{"\u0061":1,"zz":1,"a":2,"y":3,"x":4}',
+            id="an escape in a name",
+        ),
+        pytest.param(
+            r'{"zzzz":[{"q":0,"a":1,"b":2}],"a\":1,\"b":1, "a":2,"y":3,"x":4}',
+            '{"zzzz":1,"a":1,"b":1, "a":2,"y":3,"x":4}',
+            id="a name that looks like two members",
+        ),
+        pytest.param(
+            '{" ,\\t ":["x{" ,\t ": y"],"zz":1,"a":2,"y":3,"x":4}',
+            '{" ,\t ": 1,"zz":1,"a":2,"y":3,"x":4}',
+            id="a control character in a name",
+        ),
+    ],
+)
+def test_a_name_that_is_spelled_otherwise_than_it_reads_teaches_nothing(teacher: str, text: str) -> None:
+    assert learn(teacher) is None
+    assert ordered([teacher] * MANY + [text] * MANY) == [teacher] * MANY + [text] * MANY
+
+
+def test_what_few_are_spelled_like_is_not_looked_for() -> None:
+    names = [f"name{number}" for number in range(9, 0, -1)]
+    texts = [json.dumps(dict.fromkeys(some)) for some in permutations(names, 4)]
+    with mock.patch.object(key_order, "_Cut") as cut:
+        assert ordered(texts) == texts
+        assert ordered([UNSORTED.replace("1.50", f'"{"x" * 5000}"')] * MANY)
+    cut.assert_not_called()
+
+
+@pytest.mark.parametrize(
     "text",
     [
         pytest.param(SORTED, id="sorted"),
@@ -186,7 +221,7 @@ def strict(text: str) -> Any:
 @example(['{"device":{"x":1,"page":2},"b":{"y":3},"a":4}'])
 def test_no_object_is_another_one_for_it(texts: list[str]) -> None:
     many = [UNSORTED] * 8 + texts
-    with mock.patch.multiple(key_order, _FEW=1, _CHECKED_ROWS=5, _CHECKED_NEAR=2):
+    with mock.patch.multiple(key_order, _FEW=1, _FEWEST_SAMPLES=1, _CHECKED_ROWS=5, _CHECKED_NEAR=2):
         for before, after in zip(many, ordered(many), strict=True):
             assert after is not None
             if before != after:
@@ -198,7 +233,7 @@ def test_no_object_is_another_one_for_it(texts: list[str]) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(ALIKE, min_size=1, max_size=8))
 def test_postgres_stores_the_same(database_session: Any, texts: list[str]) -> None:
-    with mock.patch.multiple(key_order, _FEW=1, _CHECKED_NEAR=1):
+    with mock.patch.multiple(key_order, _FEW=1, _FEWEST_SAMPLES=1, _CHECKED_NEAR=1):
         after = ordered([UNSORTED, *texts])[1:]
     for one, other in zip(texts, after, strict=True):
         if one == other:

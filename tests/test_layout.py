@@ -142,7 +142,7 @@ def test_a_line_that_only_looks_alike_gets_the_verdict_that_it_gets_alone(trap: 
 
 @pytest.mark.parametrize("behind", ["garbage", '{"a":"z"}', "}", " x", ',"b":"z"}', "\u2028"])
 def test_nothing_may_stand_behind_the_end_of_a_line_without_a_document(behind: str) -> None:
-    layout = Layout(("a",), ('{"a":"', '"}'), None)
+    layout = Layout(("a",), ('{"a":"', '"}'), None, may_be_sorted=False)
     lines = ['{"a":"x"}', '{"a":"y"}' + behind, '{"a":"z"}']
     taken, columns = layout.take(Text([f"{line}\n".encode() for line in lines]), np.arange(3), max_bytes=100)
     assert taken.tolist() == [0, 2]
