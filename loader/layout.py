@@ -39,8 +39,13 @@ class Layout:
     document: int | None
     may_be_sorted: bool
 
-    def take(self, text: Text, lines: Places, *, max_bytes: int) -> tuple[Places, dict[str, pl.Series]]:
-        """Return those of `lines` (ascending, UTF-8) that follow the layout, and their `fields`, all String."""
+    def take(
+        self, text: Text, lines: Places, *, max_bytes: int, sort_keys: bool = True
+    ) -> tuple[Places, dict[str, pl.Series]]:
+        """Return those of `lines` (ascending, UTF-8) that follow the layout, and their `fields`, all String.
+
+        sort_keys: those of the document, if they may be.
+        """
         cut = _Cut(text, lines)
         cut.keep(cut.back - cut.front <= max_bytes)
         at = len(self.fields) if self.document is None else self.document
@@ -59,7 +64,10 @@ class Layout:
         name = self.fields[at]
         cut.rest(name)
         documents = cut.column(name)
-        documents, are_good = in_key_order(documents) if self.may_be_sorted else (documents, are_objects(documents))
+        if sort_keys and self.may_be_sorted:
+            documents, are_good = in_key_order(documents)
+        else:
+            are_good = are_objects(documents)
         if not are_good.all():
             cut.keep(are_good)
             documents = documents.filter(pa.array(are_good))

@@ -28,6 +28,8 @@ _MAX_LAYOUTS = 8
 # Each layout is tried on all lines that are left: those of a producer without any order are decoded one by one.
 _MAX_TRIED = 2 * _MAX_LAYOUTS
 _SAMPLES = 4
+# With so many files in one block, Postgres waits for the loader and can sort keys meanwhile.
+_MANY_FILES = 16
 
 
 @dataclass(slots=True)
@@ -83,7 +85,7 @@ class Decoder:
     def block(self, rows: Rows) -> Block:
         """Turn `rows` into a block: canonical columns, and what is wrong with a row's shape or with its values."""
         text = Text(rows.pieces)
-        parts, rest = self._take_alike(text, rows.over_limit)
+        parts, rest = self._take_alike(text, rows.over_limit, sort_keys=len(rows.places) < _MANY_FILES)
         if len(rest) or not parts:
             parts.append(self._take_singly(text, rest, rows.over_limit))
         frame, problems = _together(parts)
@@ -103,7 +105,7 @@ class Decoder:
     def _raw(self, line: bytes, length: int) -> Raw:
         return Raw(line if length <= self._max_line_bytes else line[:PREFIX_BYTES], length)
 
-    def _take_alike(self, text: Text, over_limit: Mapping[int, int]) -> tuple[list[_Part], Places]:
+    def _take_alike(self, text: Text, over_limit: Mapping[int, int], *, sort_keys: bool) -> tuple[list[_Part], Places]:
         """Decode the lines that follow a layout; return the indexes of the others, too."""
         if len(text) < _FEW:
             return [], np.arange(len(text))
@@ -119,7 +121,7 @@ class Decoder:
             if layout is None:
                 break
             tried.add(layout)
-            taken, columns = layout.take(text, lines, max_bytes=self._max_line_bytes)
+            taken, columns = layout.take(text, lines, max_bytes=self._max_line_bytes, sort_keys=sort_keys)
             if not len(taken):
                 continue
             self._layouts = [layout, *(other for other in self._layouts if other != layout)][:_MAX_LAYOUTS]

@@ -205,3 +205,14 @@ def test_a_producer_without_any_order_is_not_learned_line_by_line(monkeypatch: p
     lines = [SPELLINGS["compact"] + b" " * number for number in range(300)]
     assert not checked(lines, few=2).rejects
     assert len(set(learned)) <= ndjson._MAX_TRIED
+
+
+@pytest.mark.parametrize("files", [1, 15, 16, 50])
+def test_keys_are_sorted_where_postgres_would_be_waited_for_but_not_those_of_many_small_files(files: int) -> None:
+    unsorted, in_order = '{"device":1,"page":2,"b":3,"a":4}', '{"a":4,"b":3,"page":2,"device":1}'
+    line = spelled(EVENT | {"properties": 0}, separators=(",", ":")).replace(b'"properties":0', b'"properties":%b')
+    rows = ndjson.Rows()
+    decoder = ndjson.Decoder(TERMS, max_line_bytes=10_000)
+    for file_id in range(files):
+        decoder.add(rows, (line % unsorted.encode() + b"\n") * 100, file_id=file_id, first_line=1)
+    assert set(decoder.block(rows).frame["properties"]) == {in_order if files < 16 else unsorted}
