@@ -28,8 +28,10 @@ PROVENANCE = ("file_id", "line")
 # RFC 9562, section 4, either case. Narrower than Postgres, which also takes braces.
 UUID = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 
-# Pandera's own checks and the codes of their failures, where a field's metadata says nothing else.
+# The check of an object's text that looks no further than where it begins.
 _OBJECT = r"^[ \t\r\n]*\{"
+
+# Pandera's own checks and the codes of their failures, where a field's metadata says nothing else.
 _DEFAULT_CODES = {
     "not_nullable": "missing_field",
     "str_matches": "pattern_mismatch",

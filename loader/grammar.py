@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from loader.text import Mask, offsets
+
 _DECODER = msgspec.json.Decoder(msgspec.Raw)
-_Mask = npt.NDArray[np.bool_]
 
 
-def are_objects(texts: pa.LargeStringArray | pa.LargeBinaryArray) -> _Mask:
+def are_objects(texts: pa.LargeStringArray | pa.LargeBinaryArray) -> Mask:
     """Say of each of `texts` (null allowed) whether it is one JSON object, without white space around it."""
-    _, offsets, data = texts.buffers()
-    bounds = np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1]
-    characters = np.frombuffer(data or b"", np.uint8)
-    looks_so: _Mask = texts.is_valid().to_numpy(zero_copy_only=False) & (np.diff(bounds) >= len("{}"))
+    bounds = offsets(texts)
+    characters = np.frombuffer(texts.buffers()[2] or b"", np.uint8)
+    looks_so: Mask = texts.is_valid().to_numpy(zero_copy_only=False) & (np.diff(bounds) >= len("{}"))
     looks_so[looks_so] &= characters[bounds[:-1][looks_so]] == ord("{")
     looks_so[looks_so] &= characters[bounds[1:][looks_so] - 1] == ord("}")
     if looks_so.all():
@@ -26,7 +25,7 @@ def are_objects(texts: pa.LargeStringArray | pa.LargeBinaryArray) -> _Mask:
     return looks_so
 
 
-def _are_objects(texts: pa.LargeStringArray | pa.LargeBinaryArray) -> _Mask:
+def _are_objects(texts: pa.LargeStringArray | pa.LargeBinaryArray) -> Mask:
     """Say of each of `texts`, which start with `{` and end with `}`, whether it is one object, by halving."""
     if not len(texts) or _count(texts) == len(texts):
         return np.ones(len(texts), np.bool_)
@@ -45,7 +44,12 @@ def _count(texts: pa.LargeStringArray | pa.LargeBinaryArray) -> int | None:
     """
     together = pa.LargeListArray.from_arrays(pa.array([0, len(texts)], pa.int64()), texts)
     joined = pc.binary_join(together, pa.scalar("\n", texts.type))
+    return count_values(joined.buffers()[2])
+
+
+def count_values(lines: pa.Buffer | memoryview) -> int | None:
+    """Count the JSON values in `lines`, to which newlines are but white space; None where they are not grammatical."""
     try:
-        return len(_DECODER.decode_lines(joined.buffers()[2]))
+        return len(_DECODER.decode_lines(lines))
     except (msgspec.DecodeError, RecursionError):
         return None

@@ -26,8 +26,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from loader.grammar import are_objects
-from loader.text import Mask, Places, spans
+from loader.grammar import are_objects, count_values
+from loader.text import Mask, Places, offsets, spans
 
 # Less is not worth it: fewer objects, longer ones, more members, fewer pairs of keys in the wrong order.
 _FEW, _MOST_BYTES, _MOST_MEMBERS, _FEWEST_INVERSIONS = 64, 4096, 32, 3
@@ -36,7 +36,6 @@ _GOLDEN = 0.618034  # so far apart, as a share of all, they hit no pattern
 _CHECKED_ROWS, _CHECKED_NEAR = 4096, 16  # together: fewer where one of them is not spelled so after all
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_VALUE = msgspec.json.Decoder(msgspec.Raw)
 _SPACE = r"[ \t\r\n]*"
 _BEGINS = np.isin(np.arange(256), list(b'{["-0123456789tfn'))  # by byte: whether a value can begin with it
 _ENDS = np.isin(np.arange(256), list(b'}]"0123456789el'))
@@ -71,8 +70,8 @@ def in_key_order(texts: pa.LargeStringArray) -> tuple[pa.LargeStringArray, Mask]
 
 def _spellings(texts: pa.LargeStringArray, rows: Places) -> list[Spelling]:
     """Return how many of `rows` are spelled; those of most members first, as they may have the marks of others, too."""
-    offsets = _offsets(texts)
-    if len(rows) < _FEW or offsets[-1] - offsets[0] > _MOST_BYTES * len(rows):
+    bounds = offsets(texts)
+    if len(rows) < _FEW or bounds[-1] - bounds[0] > _MOST_BYTES * len(rows):
         return []
     samples = rows[(np.arange(_SAMPLES) * _GOLDEN % 1 * len(rows)).astype(np.int64)]
     found = Counter(spelling for row in samples.tolist() if (spelling := learn(texts[row].as_py())))
@@ -109,7 +108,7 @@ class _Cut:
     def __init__(self, texts: pa.LargeStringArray, spelling: Spelling) -> None:
         self._order = spelling.order
         self._buffer = texts.buffers()[2]
-        self._bytes = np.frombuffer(self._buffer or b"", np.uint8)
+        self._bytes = _bytes(texts)
         self.rows: Places = np.arange(len(texts))
         # Of each row in the buffer: its marks and, behind them, its last byte; and the first bytes of its values.
         self._marks, self._values, are_alike = self._find(texts, spelling.marks)
@@ -122,13 +121,13 @@ class _Cut:
 
     def _find(self, texts: pa.LargeStringArray, marks: Sequence[str]) -> tuple[list[Places], list[Places], Mask]:
         """Return the places, and which texts, all of which begin with the first mark, have the others in order."""
-        offsets = _offsets(texts)
+        bounds = offsets(texts)
         text = pl.col("text")
         found = pl.DataFrame({"text": pl.Series(texts)}).select(
             text.str.find(mark, literal=True).cast(pl.Int64).fill_null(-1).alias(mark) for mark in marks[1:]
         )
-        starts = offsets[:-1]
-        places = [starts, *(starts + found[mark].to_numpy() for mark in marks[1:]), offsets[1:] - 1]
+        starts = bounds[:-1]
+        places = [starts, *(starts + found[mark].to_numpy() for mark in marks[1:]), bounds[1:] - 1]
         values = [place + len(mark.encode()) for place, mark in zip(places, marks, strict=False)]
         are_alike = np.ones(len(texts), np.bool_)
         for value, end in zip(values, places[1:], strict=True):
@@ -146,12 +145,13 @@ class _Cut:
         """Say of each row whether one value stands behind each mark; no, where one near it has others."""
         count, members = len(self.rows), len(self._values)
         lines = spans(self._buffer, _by_row(self._values), _by_row([end + 1 for end in self._marks[1:]]))
-        ends, text = _offsets(lines)[::members], _bytes(lines).copy()
-        text[_offsets(lines)[1:] - 1] = ord("\n")  # over the mark that follows, or the end
+        ends, text = offsets(lines), _bytes(lines).copy()
+        text[ends[1:] - 1] = ord("\n")  # over the mark that follows, or the end
         del lines
 
         def have(rows: range) -> bool:
-            return _count_values(text[ends[rows.start] : ends[rows.stop]]) == len(rows) * members
+            values = text[ends[rows.start * members] : ends[rows.stop * members]]
+            return count_values(values.data) == len(rows) * members
 
         good = np.ones(count, np.bool_)
         for some in _parts(range(count), _CHECKED_ROWS):
@@ -169,11 +169,11 @@ class _Cut:
         pieces = pa.LargeStringArray.from_buffers(count * (members + 2) - 1, bounds, self._buffer)
         taken = np.arange(count)[:, None] * (members + 2) + np.array([*self._order, members])
         gathered = pieces.take(pa.array(taken.ravel()))
-        offsets, text = _offsets(gathered), _bytes(gathered).copy()
+        starts, text = offsets(gathered), _bytes(gathered).copy()
         del gathered
         was_first = self._order.index(0)
-        text[offsets[was_first :: members + 1][:count]] = ord(",")
-        rows = offsets[:: members + 1]
+        text[starts[was_first :: members + 1][:count]] = ord(",")
+        rows = starts[:: members + 1]
         text[rows[:-1]] = ord("{")
         return pa.LargeStringArray.from_buffers(count, pa.py_buffer(rows.copy()), pa.py_buffer(text))
 
@@ -192,14 +192,6 @@ def _together(
     return pa.concat_arrays([*(in_order for _, in_order in taken), others]).take(pa.array(places)), good
 
 
-def _count_values(lines: _Bytes) -> int | None:
-    """Count the JSON values in `lines`; None where they are not grammatical."""
-    try:
-        return len(_VALUE.decode_lines(lines.data))
-    except (msgspec.DecodeError, RecursionError):
-        return None
-
-
 def _parts(rows: range, size: int) -> list[range]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
@@ -208,10 +200,6 @@ def _by_row(columns: Sequence[Places]) -> Places:
     return np.column_stack(columns).ravel()
 
 
-def _offsets(texts: pa.LargeStringArray) -> Places:
-    return np.frombuffer(texts.buffers()[1], np.int64)[texts.offset : texts.offset + len(texts) + 1]
-
-
 def _bytes(texts: pa.LargeStringArray) -> _Bytes:
     """Return the bytes of `texts`, which start with the first of them."""
-    return np.frombuffer(texts.buffers()[2] or b"", np.uint8)[: _offsets(texts)[-1]]
+    return np.frombuffer(texts.buffers()[2] or b"", np.uint8)[: offsets(texts)[-1]]

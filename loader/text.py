@@ -146,6 +146,11 @@ def spans(buffer: pa.Buffer, starts: Places, ends: Places) -> pa.LargeStringArra
     return with_gaps.take(pa.array(np.arange(0, 2 * len(starts), 2)))
 
 
+def offsets(texts: pa.LargeStringArray | pa.LargeBinaryArray) -> Places:
+    """Return where each of `texts` starts in their buffer, and where the last one ends."""
+    return np.frombuffer(texts.buffers()[1], np.int64)[texts.offset : texts.offset + len(texts) + 1]
+
+
 def _plain_bytes(words: _Words) -> Places:
     """Count the bytes of each word before the first quote, backslash or control character.
 

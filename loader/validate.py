@@ -79,6 +79,5 @@ def _problem(failure: dict[str, object], contract: Contract) -> Problem:
     description = contract.schema.columns[column].description or str(failure["check"])
     value = str(failure["failure_case"])
     shown = value if len(value) <= 80 else f"{value[:77]}..."  # noqa: PLR2004
-    return Problem(
-        contract.codes[column, int(str(failure["check_number"]))], column, f"expected {description}, found '{shown}'"
-    )
+    code = contract.codes[column, int(str(failure["check_number"]))]
+    return Problem(code, column, f"expected {description}, found '{shown}'")
