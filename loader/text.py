@@ -68,21 +68,13 @@ class Text:
 
     def has(self, places: Places, mark: bytes) -> Mask:
         """Say of each of `places` (ascending) whether `mark`, in which there is no newline, stands there."""
-        found = np.ones(len(places), np.bool_)
-        # The last word may overlap the one before it.
-        for offset in (*range(0, len(mark) - _WORD_BYTES, _WORD_BYTES), max(0, len(mark) - _WORD_BYTES)):
-            part = mark[offset : offset + _WORD_BYTES]
-            words = self._words[self._inside(places + offset)]
-            if len(part) < _WORD_BYTES:
-                words &= np.uint64((1 << 8 * len(part)) - 1)
-            found &= words == np.uint64(int.from_bytes(part, "little"))
+        last = len(self._data) - len(mark)
+        if last < 0 or not len(places):
+            return np.zeros(len(places), np.bool_)
+        if places[0] < 0 or places[-1] > last:
+            places = places.clip(0, last)  # There are newlines.
+        found: Mask = _windows(self._data, places, len(mark)) == mark
         return found
-
-    def _inside(self, places: Places) -> Places:
-        """Move places (ascending) that are outside of the buffer to its margins."""
-        if len(places) and (places[0] < 0 or places[-1] > self._last):
-            return places.clip(0, self._last)
-        return places
 
     def ends_of_strings(self, starts: Places) -> Places:
         """Return where the strings end that start at `starts` (ascending): before a quote, an escape or a control."""
@@ -109,9 +101,9 @@ class Text:
         alike = self._bytes[places + length] == self._bytes[places[0] + length]
         if alike.mean() < 0.9:  # noqa: PLR2004 # not worth it
             return others
-        strings = np.ndarray((len(self._data) - length, length), np.uint8, self._data, strides=(1, 1))[places[alike]]
-        if ((strings < ord(" ")) | (strings == ord('"')) | (strings == ord("\\"))).any():
-            return others
+        strings = _windows(self._data, places, length).view(np.uint8)
+        is_special = (strings < ord(" ")) | (strings == ord('"')) | (strings == ord("\\"))
+        alike[np.flatnonzero(is_special) // length] = False
         places[alike] += length
         return np.flatnonzero(~alike)
 
@@ -134,6 +126,11 @@ class Text:
 
     def column(self, starts: Places, ends: Places) -> pa.LargeStringArray:
         """Return what stands from each of `starts` (ascending) to its end, which is UTF-8 and before the next start."""
+        length = int(ends[0] - starts[0]) if len(starts) else 0
+        if 0 < length <= _MOST_ALIKE and (ends - starts == length).all():
+            texts = _windows(self._data, starts, length)
+            bounds = np.arange(0, texts.nbytes + 1, length, dtype=np.int64)
+            return pa.LargeStringArray.from_buffers(len(starts), pa.py_buffer(bounds), pa.py_buffer(texts))
         return spans(pa.py_buffer(self._data), starts, ends)
 
 
@@ -144,6 +141,12 @@ def spans(buffer: pa.Buffer, starts: Places, ends: Places) -> pa.LargeStringArra
     bounds[-1] = ends[-1] if len(ends) else 0
     with_gaps = pa.LargeStringArray.from_buffers(2 * len(starts), pa.py_buffer(bounds), buffer)
     return with_gaps.take(pa.array(np.arange(0, 2 * len(starts), 2)))
+
+
+def _windows(data: bytes, places: Places, length: int) -> npt.NDArray[np.bytes_]:
+    """Return so many bytes of `data` from each of `places`, none of which is too near to its end."""
+    every = np.ndarray((len(data) - length + 1,), f"S{length}", data, strides=(1,))
+    return every[places]
 
 
 def offsets(texts: pa.LargeStringArray | pa.LargeBinaryArray) -> Places:
