@@ -9,32 +9,38 @@ from loader.contract import Contract, Kind
 from loader.model import Problem
 
 Columns = dict[str, pl.Series]
+Unfit = dict[str, list[tuple[int, Problem]]]  # by column: rows whose text can't be stored, and why
 
 
-def canonical(
-    columns: Columns, contract: Contract, problems: dict[int, list[Problem]], *, are_plain: bool = False
-) -> pl.DataFrame:
+def as_texts(columns: Columns, contract: Contract) -> Unfit:
+    """Make Binary of `columns` String, null where it is not UTF-8; return what is wrong with the texts."""
+    unfit: Unfit = {}
+    for field in contract.fields:
+        found: list[tuple[int, Problem]] = []
+        if columns[field.name].dtype == pl.Binary:
+            columns[field.name], found = _texts(columns[field.name])
+        if columns[field.name].dtype == pl.String and field.kind not in (Kind.TIMESTAMPTZ, Kind.JSONB):
+            found += _null_characters(columns[field.name])
+        unfit[field.name] = found
+    return unfit
+
+
+def canonical(columns: Columns, contract: Contract, problems: dict[int, list[Problem]], unfit: Unfit) -> pl.DataFrame:
     """Return a frame with the contract's columns in its dtypes, adding what is wrong with a row to `problems`.
 
-    columns: by name, of equal length: String for uuid, text and timestamptz (the latter may be the final dtype
-        already), Binary or String for jsonb, the final dtype for the rest. Null where a value is missing.
-    are_plain: no control characters are in the strings.
+    columns: by name, of equal length: String for uuid, text, timestamptz (which may be the final dtype already) and
+        jsonb, the final dtype for the rest. Null where a value is missing.
+    unfit: what `as_texts` found wrong.
     """
     done: list[pl.Series] = []
     for field in contract.fields:
         series = columns[field.name]
-        found: list[tuple[int, Problem]] = []
-        if series.dtype == pl.Binary:
-            series, found = _texts(series)
+        found = unfit.get(field.name, [])
         if field.kind is Kind.TIMESTAMPTZ and series.dtype == pl.String:
             series, more = _instants(series)
+            found = found + more
         elif field.kind is Kind.JSONB:
-            more = list(jsonb.find_problems(series))
-        elif series.dtype == pl.String and not are_plain:
-            more = _null_characters(series)
-        else:
-            more = []
-        found += more
+            found = [*found, *jsonb.find_problems(series)]
         for row, problem in found:
             problems.setdefault(row, []).append(problem)
         done.append(series)

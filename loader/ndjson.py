@@ -6,6 +6,7 @@ the two took a line makes no difference to what becomes of it.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from loader.canonical import Columns, canonical
+from loader.canonical import Columns, Unfit, as_texts, canonical
 from loader.contract import Contract, Kind
 from loader.documents import DocumentDecoder
 from loader.layout import Layout, learn
@@ -47,11 +48,12 @@ class Rows:
 
 
 class _Part(NamedTuple):
-    """Rows of a block: which lines they come from, their columns, and what is wrong with them, by row."""
+    """Rows of a block: which lines they come from, their columns (see `canonical`), and what is wrong with them."""
 
     indexes: pl.Series
-    frame: pl.DataFrame
+    columns: Columns
     problems: dict[int, list[Problem]]
+    unfit: Unfit
 
 
 class Decoder:
@@ -88,8 +90,8 @@ class Decoder:
         parts, rest = self._take_alike(text, rows.over_limit, sort_keys=len(rows.places) < _MANY_FILES)
         if len(rest) or not parts:
             parts.append(self._take_singly(text, rest, rows.over_limit))
-        frame, problems = _together(parts)
-        indexes = frame["index"]
+        indexes, columns, problems, unfit = _together(parts)
+        frame = canonical(columns, self._contract, problems, unfit)
 
         over_limit = rows.over_limit  # and not the text that `rows` holds, too
 
@@ -100,7 +102,7 @@ class Decoder:
                 for index, line in zip(lines.tolist(), text.lines(lines), strict=True)
             ]
 
-        return Block(_places(rows)[indexes].hstack(frame.drop("index")), problems, raws)
+        return Block(_places(rows)[indexes].hstack(frame), problems, raws)
 
     def _raw(self, line: bytes, length: int) -> Raw:
         return Raw(line if length <= self._max_line_bytes else line[:PREFIX_BYTES], length)
@@ -125,7 +127,7 @@ class Decoder:
             if not len(taken):
                 continue
             self._layouts = [layout, *(other for other in self._layouts if other != layout)][:_MAX_LAYOUTS]
-            parts.append(self._part(pl.Series(taken, dtype=pl.UInt32), columns, {}, are_plain=True))
+            parts.append(_Part(pl.Series(taken, dtype=pl.UInt32), self._filled(columns, len(taken)), {}, {}))
             is_left[taken] = False
         return parts, np.flatnonzero(is_left)
 
@@ -140,29 +142,32 @@ class Decoder:
         """Decode `lines`, whatever they are."""
         lengths = {place: over_limit[index] for place, index in enumerate(lines.tolist()) if index in over_limit}
         decoded = self._documents.decode(text.lines(lines), lengths)
-        columns = self._documents.columns(decoded)
-        indexes = pl.Series(lines[decoded.indexes], dtype=pl.UInt32)
-        return self._part(indexes, columns, decoded.problems)
+        columns = self._filled(self._documents.columns(decoded), len(decoded.indexes))
+        unfit = as_texts(columns, self._contract)
+        return _Part(pl.Series(lines[decoded.indexes], dtype=pl.UInt32), columns, decoded.problems, unfit)
 
-    def _part(
-        self, indexes: pl.Series, columns: Columns, problems: dict[int, list[Problem]], *, are_plain: bool = False
-    ) -> _Part:
-        absent = [field for field in self._contract.fields if field.name not in columns]
-        for one in absent:
+    def _filled(self, columns: Columns, height: int) -> Columns:
+        """Return all columns of the contract; nulls for those that are not among `columns`."""
+        filled: Columns = {}
+        for one in self._contract.fields:
             dtype = pl.String() if one.kind in (Kind.JSONB, Kind.TIMESTAMPTZ) else one.kind.dtype
-            columns[one.name] = pl.Series(one.name, [None], dtype).new_from_index(0, len(indexes))
-        return _Part(indexes, canonical(columns, self._contract, problems, are_plain=are_plain), problems)
+            nulls = pl.Series(one.name, [None], dtype)
+            filled[one.name] = columns[one.name] if one.name in columns else nulls.new_from_index(0, height)
+        return filled
 
 
-def _together(parts: list[_Part]) -> tuple[pl.DataFrame, dict[int, list[Problem]]]:
-    """Put the parts' rows below each other in a frame with `index` before the columns."""
+def _together(parts: list[_Part]) -> _Part:
+    """Put the parts' rows below each other."""
     problems: dict[int, list[Problem]] = {}
+    unfit: Unfit = defaultdict(list)
     height = 0
     for part in parts:
         problems |= {height + row: found for row, found in part.problems.items()}
-        height += part.frame.height
-    frames = [part.frame.select(part.indexes.alias("index"), *part.frame.columns) for part in parts]
-    return pl.concat(frames), problems
+        for name, found in part.unfit.items():
+            unfit[name] += [(height + row, problem) for row, problem in found]
+        height += len(part.indexes)
+    columns = {name: pl.concat([part.columns[name] for part in parts]) for name in parts[0].columns}
+    return _Part(pl.concat([part.indexes for part in parts]), columns, problems, unfit)
 
 
 def _places(rows: Rows) -> pl.DataFrame:

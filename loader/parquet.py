@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from loader import timestamps
 from loader.batches import array_weight, batches, checked, weight
-from loader.canonical import Columns, canonical
+from loader.canonical import Columns, as_texts, canonical
 from loader.contract import Contract, Field, Kind
 from loader.errors import FileRefused, FileUnavailable
 from loader.grammar import are_objects
@@ -127,7 +127,7 @@ def _block(batch: pa.RecordBatch, contract: Contract, *, file_id: int, first_lin
         columns[field.name] = series
         for row, problem in found:
             problems.setdefault(row, []).append(problem)
-    frame = canonical(columns, contract, problems)
+    frame = canonical(columns, contract, problems, as_texts(columns, contract))
     lines = pl.int_range(first_line, first_line + batch.num_rows, dtype=pl.Int64)
     frame = frame.select(pl.lit(file_id, pl.Int64).alias("file_id"), lines.alias("line"), *contract.columns)
     return Block(frame, problems, lambda rows: [_raw(batch, row) for row in rows])
