@@ -28,12 +28,12 @@ def encode(frame: pl.DataFrame, contract: Contract, where: pl.Series | None = No
     Only rows for which `where` (Boolean) holds; some do. It comes in pieces, so that Postgres works on the first while
     the next is encoded.
     """
-    starts = [0, *range(_FIRST_ROWS, frame.height, _PIECE_ROWS)]
+    rows = (frame if where is None else frame.filter(where)).select(*contract.columns, *PROVENANCE)
+    starts = [0, *range(_FIRST_ROWS, rows.height, _PIECE_ROWS)]
     kinds = {field.name: field.kind for field in contract.fields}
     encoder: Any = None
-    for start, end in pairwise([*starts, frame.height]):
-        piece = frame[start:end] if where is None else frame[start:end].filter(where[start:end])
-        table: Any = piece.select(*contract.columns, *PROVENANCE).to_arrow()
+    for start, end in pairwise([*starts, rows.height]):
+        table: Any = rows[start:end].to_arrow()
         if encoder is None:
             encoder = ArrowToPostgresBinaryEncoder.new_with_encoders(table.schema, _encoders(table.schema, kinds))
             yield encoder.write_header()

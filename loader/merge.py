@@ -291,4 +291,4 @@ def index_bytes(connection: Connection) -> int:
 
 def _ahead(unit: pl.DataFrame) -> Ahead:
     again = unit[AGAIN]
-    return Ahead(beginnings_of(unit.filter(~again)), apart(unit.filter(again)), encoded=None)
+    return Ahead(beginnings_of(unit.select(KEY).filter(~again)), apart(unit.filter(again)), encoded=None)
