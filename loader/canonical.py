@@ -7,6 +7,7 @@ import polars as pl
 from loader import jsonb, timestamps
 from loader.contract import Contract, Kind
 from loader.model import Problem
+from loader.text import utf8
 
 Columns = dict[str, pl.Series]
 Unfit = dict[str, list[tuple[int, Problem]]]  # by column: rows whose text can't be stored, and why
@@ -47,25 +48,10 @@ def canonical(columns: Columns, contract: Contract, problems: dict[int, list[Pro
     return pl.DataFrame(done)
 
 
-def utf8(series: pl.Series) -> pl.Series:
-    """Return Binary as String, null where a value is not UTF-8."""
-    try:
-        return series.cast(pl.String)
-    except pl.exceptions.ComputeError:  # Some value is not; Polars doesn't say which.
-        return pl.Series(series.name, list(map(_decode, series)), pl.String)
-
-
 def _texts(series: pl.Series) -> tuple[pl.Series, list[tuple[int, Problem]]]:
     texts = utf8(series)
     problem = Problem("invalid_utf8", series.name, "is not UTF-8")
     return texts, [(row, problem) for row in _rows(texts.is_null() & series.is_not_null())]
-
-
-def _decode(value: bytes | None) -> str | None:
-    try:
-        return None if value is None else value.decode()
-    except UnicodeDecodeError:
-        return None
 
 
 def _instants(texts: pl.Series) -> tuple[pl.Series, list[tuple[int, Problem]]]:

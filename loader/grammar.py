@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from loader.text import Mask, offsets
+from loader.text import Mask, characters_of, offsets
 
 _DECODER = msgspec.json.Decoder(msgspec.Raw)
 
@@ -15,7 +15,7 @@ _DECODER = msgspec.json.Decoder(msgspec.Raw)
 def are_objects(texts: pa.LargeStringArray | pa.LargeBinaryArray) -> Mask:
     """Say of each of `texts` (null allowed) whether it is one JSON object, without white space around it."""
     bounds = offsets(texts)
-    characters = np.frombuffer(texts.buffers()[2] or b"", np.uint8)
+    characters = characters_of(texts)
     looks_so: Mask = texts.is_valid().to_numpy(zero_copy_only=False) & (np.diff(bounds) >= len("{}"))
     looks_so[looks_so] &= characters[bounds[:-1][looks_so]] == ord("{")
     looks_so[looks_so] &= characters[bounds[1:][looks_so] - 1] == ord("}")

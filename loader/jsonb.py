@@ -8,11 +8,13 @@ server's `max_stack_depth` or on Python's recursion limit.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+import numpy as np
 import polars as pl
 
 from loader.model import Problem
+from loader.text import Characters, Mask, Places, characters_of, offsets
 
 MAX_DEPTH = 500
 _MAX_INTEGER_DIGITS = 131_072
@@ -20,8 +22,8 @@ _MAX_FRACTION_DIGITS = 16_383
 _MAX_EXPONENT = 2**30  # numeric_in() refuses exponents from here on, in a spelling of zero too
 
 # Cheap tests over whole columns; a row that passes them can't hold what is looked for. A number too long for numeric
-# has an exponent of four digits, or else is at least this long.
-_BIG_EXPONENT = r"[0-9][eE][+-]?[0-9]{4}"
+# has an exponent of so many digits, or else is at least this long.
+_BIG_EXPONENT_DIGITS = 4
 _MANY_DIGITS = r"[0-9]{500}"
 _LONG_NUMBER = 15_000
 
@@ -34,28 +36,45 @@ _BRACKETS = re.compile(rf"{_STRING}|([\[{{])|([\]}}])", re.DOTALL)
 def find_problems(texts: pl.Series) -> Iterator[tuple[int, Problem]]:
     """Yield (row index, problem) for each of `texts` (String, grammatical JSON) that jsonb can't hold."""
     column = texts.name
-    text = pl.col("t")
-    length = text.str.len_bytes()
-    frame = texts.rename("t").to_frame().with_row_index("row")
-    flags = frame.select(
-        null=text.str.contains(r"\u0000", literal=True),
-        number=text.str.contains(_BIG_EXPONENT) | ((length >= _LONG_NUMBER) & text.str.contains(_MANY_DIGITS)),
-        long=length > 2 * MAX_DEPTH,
-    )
-    # Most often there is none; to ask first takes a hundredth of the time of an empty filter.
-    suspects = {name: frame.filter(flags[name]) if flags[name].any() else frame.clear() for name in flags.columns}
-    for row, value in suspects["null"].iter_rows():
-        if _NULL_ESCAPE.search(value):
-            yield row, Problem("null_character", column, r"holds \u0000, which Postgres can't store")
-    for row, value in suspects["number"].iter_rows():
-        unfit = _unfit_number(value)
+    together = texts.to_arrow()
+    characters, bounds = characters_of(together), offsets(together)
+    if (characters == ord("\\")).any():
+        for row in texts.str.contains(r"\u0000", literal=True).arg_true():
+            if _NULL_ESCAPE.search(texts[row]):
+                yield row, Problem("null_character", column, r"holds \u0000, which Postgres can't store")
+    lengths = np.diff(bounds)
+    exponents = np.searchsorted(bounds, _big_exponents(characters), side="right") - 1
+    very_long = _where(texts, lengths >= _LONG_NUMBER, lambda some: some.str.contains(_MANY_DIGITS))
+    for row in sorted({*exponents.tolist(), *very_long}):
+        unfit = _unfit_number(texts[row])
         if unfit is not None:
             message = f"holds the number {unfit}, too large or too fine for jsonb"
             yield row, Problem("number_out_of_range", column, message)
-    brackets = text.str.count_matches("{", literal=True) + text.str.count_matches("[", literal=True)
-    for row, value in suspects["long"].filter(brackets > MAX_DEPTH).iter_rows():
-        if depth(value) > MAX_DEPTH:
+    for row in _where(texts, lengths > 2 * MAX_DEPTH, _have_many_brackets):
+        if depth(texts[row]) > MAX_DEPTH:
             yield row, too_deep(column)
+
+
+def _where(texts: pl.Series, mask: Mask, holds: Callable[[pl.Series], pl.Series]) -> list[int]:
+    """Return the rows of the mask for whose texts something holds."""
+    rows = pl.Series(np.flatnonzero(mask))
+    return rows.filter(holds(texts.gather(rows))).to_list() if len(rows) else []
+
+
+def _have_many_brackets(texts: pl.Series) -> pl.Series:
+    return texts.str.count_matches("{", literal=True) + texts.str.count_matches("[", literal=True) > MAX_DEPTH
+
+
+def _big_exponents(characters: Characters) -> Places:
+    """Return where the `e` of each exponent of several digits stands, and maybe others that look so."""
+    digits = (characters - np.uint8(ord("0"))) < 10  # noqa: PLR2004 # what is below "0" becomes more than that
+    places = np.flatnonzero(digits[:-1] & ((characters[1:] | 0x20) == ord("e"))) + 1
+    places = places[places + _BIG_EXPONENT_DIGITS < len(characters)]
+    first = places + 1 + np.isin(characters[places + 1], [ord("+"), ord("-")])
+    for offset in range(_BIG_EXPONENT_DIGITS):
+        are_digits = digits[np.minimum(first + offset, len(characters) - 1)]
+        places, first = places[are_digits], first[are_digits]
+    return places
 
 
 def too_deep(column: str | None) -> Problem:

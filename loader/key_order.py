@@ -21,13 +21,12 @@ from itertools import combinations
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from loader.grammar import are_objects, count_values
-from loader.text import Mask, Places, offsets, spans
+from loader.text import Characters, Mask, Places, characters_of, offsets, spans
 
 # Less is not worth it: fewer objects, longer ones, more members, fewer pairs of keys in the wrong order.
 _FEW, _MOST_BYTES, _MOST_MEMBERS, _FEWEST_INVERSIONS = 64, 4096, 32, 3
@@ -39,7 +38,6 @@ _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _SPACE = r"[ \t\r\n]*"
 _BEGINS = np.isin(np.arange(256), list(b'{["-0123456789tfn'))  # by byte: whether a value can begin with it
 _ENDS = np.isin(np.arange(256), list(b'}]"0123456789el'))
-_Bytes = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +198,6 @@ def _by_row(columns: Sequence[Places]) -> Places:
     return np.column_stack(columns).ravel()
 
 
-def _bytes(texts: pa.LargeStringArray) -> _Bytes:
+def _bytes(texts: pa.LargeStringArray) -> Characters:
     """Return the bytes of `texts`, which start with the first of them."""
-    return np.frombuffer(texts.buffers()[2] or b"", np.uint8)[: offsets(texts)[-1]]
+    return characters_of(texts)[: offsets(texts)[-1]]

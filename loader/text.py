@@ -13,10 +13,9 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from loader.canonical import utf8
-
 Places = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+Characters = npt.NDArray[np.uint8]
 _Words = npt.NDArray[np.uint64]
 
 _WORD_BYTES = 8
@@ -152,6 +151,26 @@ def _windows(data: bytes, places: Places, length: int) -> npt.NDArray[np.bytes_]
 def offsets(texts: pa.LargeStringArray | pa.LargeBinaryArray) -> Places:
     """Return where each of `texts` starts in their buffer, and where the last one ends."""
     return np.frombuffer(texts.buffers()[1], np.int64)[texts.offset : texts.offset + len(texts) + 1]
+
+
+def characters_of(texts: pa.LargeStringArray | pa.LargeBinaryArray) -> Characters:
+    """Return the buffer of `texts`, to which `offsets` refers."""
+    return np.frombuffer(texts.buffers()[2] or b"", np.uint8)
+
+
+def utf8(series: pl.Series) -> pl.Series:
+    """Return Binary as String, null where a value is not UTF-8."""
+    try:
+        return series.cast(pl.String)
+    except pl.exceptions.ComputeError:  # Some value is not; Polars doesn't say which.
+        return pl.Series(series.name, list(map(_decode, series)), pl.String)
+
+
+def _decode(value: bytes | None) -> str | None:
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _plain_bytes(words: _Words) -> Places:
