@@ -53,9 +53,10 @@ def _missing(
         if not field.required or not (values.has_nulls() or field.kind is Kind.DOUBLE):
             continue
         missing = values.is_null() | values.is_nan() if field.kind is Kind.DOUBLE else values.is_null()
+        rows = missing.arg_true().to_list()
         problem = Problem(contract.codes[field.name, "not_nullable"], field.name, "the value is missing (null)")
         why = explained[None] | explained[field.name]
-        yield from ((row, problem) for row in missing.fill_null(value=True).arg_true() if row not in why)
+        yield from ((row, problem) for row in rows if row not in why)
 
 
 def _failed(frame: pl.DataFrame, contract: Contract) -> Iterator[tuple[int, Problem]]:
