@@ -38,22 +38,24 @@ def test_an_idle_run_opens_no_connection_and_imports_nothing_heavy(landing: Path
     assert "nothing to load" in done.stderr
 
 
-@pytest.mark.parametrize(("chosen", "taken"), [(None, "in-memory"), ("streaming", "streaming")])
-def test_polars_takes_its_engine_for_small_queries_where_nobody_chose_another(
-    landing: Path, chosen: str | None, taken: str
+@pytest.mark.parametrize(
+    ("chosen", "taken"),
+    [
+        ({}, "in-memory 1"),
+        ({"POLARS_ENGINE_AFFINITY": "streaming", "POLARS_MAX_THREADS": "3"}, "streaming 3"),
+    ],
+)
+def test_polars_is_set_up_for_small_queries_where_nobody_chose_otherwise(
+    landing: Path, chosen: dict[str, str], taken: str
 ) -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "POLARS_ENGINE_AFFINITY"}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("POLARS_")}
     file = write_ndjson(landing / "a.ndjson", event())
     code = (
-        f"from loader.cli import main; assert main(['validate', {str(file)!r}]) == 0; "
-        "import polars; print(polars.Config.state(if_set=True)['POLARS_ENGINE_AFFINITY'])"
+        f"from loader.cli import main; assert main(['validate', {str(file)!r}]) == 0; import polars; "
+        "print(polars.Config.state(if_set=True)['POLARS_ENGINE_AFFINITY'], polars.thread_pool_size())"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**environment, **({"POLARS_ENGINE_AFFINITY": chosen} if chosen else {})},
-        capture_output=True,
-        text=True,
-        check=True,
+        [sys.executable, "-c", code], env={**environment, **chosen}, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == taken
 
