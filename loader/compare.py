@@ -48,21 +48,26 @@ def find_all(connection: Connection, unit: pl.DataFrame, contract: Contract) -> 
     Raises:
         psycopg.Error: the database fails for another reason than a row's content.
     """
+    found: list[Found] = []
     with connection.transaction():
         staging.clear(connection)
-        refused = staging.stage(connection, unit, contract)
-        found = [] if refused else _duplicates(connection, contract)
-        if not refused and rows(found) != unit.height:
-            found = tell_apart(connection, contract, none_inserted=True)
+        if not staging.stage(connection, unit, contract):
+            are_same = _count_same(connection, contract) == unit.height
+            found = _duplicates(unit) if are_same else tell_apart(connection, contract, none_inserted=True)
         if rows(found) != unit.height:
             raise psycopg.Rollback
     return found if rows(found) == unit.height else None
 
 
-def _duplicates(connection: Connection, contract: Contract) -> list[Found]:
+def _duplicates(unit: pl.DataFrame) -> list[Found]:
+    return [Found(file_id, height, 0) for file_id, height in unit["file_id"].value_counts().iter_rows()]
+
+
+def _count_same(connection: Connection, contract: Contract) -> int:
     """Count the staged rows that are stored just so."""
     query = compose("count_same", are_same=sql.SQL(" AND ").join(map(_are_same, contract.fields)))
-    return [Found(file_id, duplicates, 0) for file_id, duplicates in connection.execute(query)]
+    row = connection.execute(query).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _are_same(field: Field) -> sql.Composed:
