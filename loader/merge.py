@@ -88,9 +88,15 @@ class Merger:
         """How large the index on event_id was before this load."""
         return self._index_bytes
 
-    def look_ahead(self, units: Iterable[pl.DataFrame]) -> Generator[tuple[pl.DataFrame, Ahead]]:
-        """Yield units, and what can be made of them ahead: by another thread, so that Postgres need not wait for it."""
+    def look_ahead(self, units: Iterable[pl.DataFrame]) -> Generator[tuple[pl.DataFrame, Ahead | None]]:
+        """Yield units, and what can be made of them ahead: by another thread, so that Postgres need not wait for it.
+
+        None where it is most likely not needed, since all rows are stored already.
+        """
         for unit in units:
+            if self._expects_known:
+                yield unit, None
+                continue
             is_new = ~unit[AGAIN]
             may_copy = self._expects_new and self._may_copy is not False and unit.height >= _FEW
             encoded = begun(unit, self._contract, is_new) if may_copy and is_new.any() else None
