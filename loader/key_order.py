@@ -143,8 +143,9 @@ class _Cut:
         """Say of each row whether one value stands behind each mark; no, where one near it has others."""
         count, members = len(self.rows), len(self._values)
         lines = spans(self._buffer, _by_row(self._values), _by_row([end + 1 for end in self._marks[1:]]))
-        ends, text = offsets(lines), _writable(lines)
+        ends, text = offsets(lines), _bytes(lines).copy()
         text[ends[1:] - 1] = ord("\n")  # over the mark that follows, or the end
+        del lines
 
         def have(rows: range) -> bool:
             values = text[ends[rows.start * members] : ends[rows.stop * members]]
@@ -166,7 +167,8 @@ class _Cut:
         pieces = pa.LargeStringArray.from_buffers(count * (members + 2) - 1, bounds, self._buffer)
         taken = np.arange(count)[:, None] * (members + 2) + np.array([*self._order, members])
         gathered = pieces.take(pa.array(taken.ravel()))
-        starts, text = offsets(gathered), _writable(gathered)
+        starts, text = offsets(gathered), _bytes(gathered).copy()
+        del gathered
         was_first = self._order.index(0)
         text[starts[was_first :: members + 1][:count]] = ord(",")
         rows = starts[:: members + 1]
@@ -199,9 +201,3 @@ def _by_row(columns: Sequence[Places]) -> Places:
 def _bytes(texts: pa.LargeStringArray) -> Characters:
     """Return the bytes of `texts`, which start with the first of them."""
     return characters_of(texts)[: offsets(texts)[-1]]
-
-
-def _writable(gathered: pa.LargeStringArray) -> Characters:
-    """Return the bytes of what Arrow has just gathered: nobody else has them, and most often they need no copy."""
-    text = _bytes(gathered)
-    return text if text.flags.writeable else text.copy()
