@@ -66,10 +66,10 @@ class Merger:
         self._comparer = comparer
         self._inserted = self._rejected = 0
         self._may_copy: bool | None = None  # not asked yet
-        self._index_bytes = index_bytes(connection)
-        self._expects_known = False  # the unit before had nothing new
+        self.index_bytes = index_bytes(connection)  # before this load
+        self.expects_known = False  # the unit before had nothing new
         self._may_expect_new = True
-        self._expects_new = expects_new or self._index_bytes <= _EMPTY_INDEX_BYTES
+        self._expects_new = expects_new or self.index_bytes <= _EMPTY_INDEX_BYTES
         self._put_off = PutOff()
         self.left_over: dict[int, Counts] = defaultdict(Counts)  # by file: duplicates, conflicts, rejected
 
@@ -83,18 +83,13 @@ class Merger:
         """Whether nothing was met so far that was stored before and is not AGAIN."""
         return self._expects_new
 
-    @property
-    def index_bytes(self) -> int:
-        """How large the index on event_id was before this load."""
-        return self._index_bytes
-
     def look_ahead(self, units: Iterable[pl.DataFrame]) -> Generator[tuple[pl.DataFrame, Ahead | None]]:
         """Yield units, and what can be made of them ahead: by another thread, so that Postgres need not wait for it.
 
         None where it is most likely not needed, since all rows are stored already.
         """
         for unit in units:
-            if self._expects_known:
+            if self.expects_known:
                 yield unit, None
                 continue
             is_new = ~unit[AGAIN]
@@ -111,14 +106,14 @@ class Merger:
             AccountingError: rows were neither inserted nor found in `events`.
             psycopg.Error: the database fails for another reason than a row's content.
         """
-        was_compared = self._expects_known
+        was_compared = self.expects_known
         if was_compared and self._is_known(unit):
             return
         self._settle_compared()
         self._merge(unit, ahead, was_compared=was_compared)
 
     def _merge(self, unit: pl.DataFrame, ahead: Ahead | None = None, *, was_compared: bool = False) -> None:
-        self._expects_known = False
+        self.expects_known = False
         rest = unit
         if unit.height >= _FEW and self._can_copy():
             ahead = ahead or _ahead(unit)
@@ -126,7 +121,7 @@ class Merger:
             if self._put_off.are_overtaken(ahead.new_keys):
                 self._merge_put_off()
             rest = self._copy_new(unit, ahead)
-        if rest.is_empty() or (self._expects_known and not was_compared and self._find_all(rest)):
+        if rest.is_empty() or (self.expects_known and not was_compared and self._find_all(rest)):
             return
         is_whole = rest.height == unit.height
         if ahead is not None and rest is ahead.again.rows:
@@ -156,7 +151,7 @@ class Merger:
         if self._comparer is not None:
             while self._comparer.is_done:
                 self._settle_first()
-            if self._expects_known and self._comparer.take(unit):
+            if self.expects_known and self._comparer.take(unit):
                 return True
         return self._find_all(unit)
 
@@ -224,7 +219,7 @@ class Merger:
             except errors.UniqueViolation:
                 self._expects_new, self._may_expect_new = False, False
         is_known = self._look_up(unit[KEY])
-        self._expects_known = bool(is_known.all())
+        self.expects_known = bool(is_known.all())
         self._expects_new = self._may_expect_new and not (is_known & ~unit[AGAIN]).any()
         is_new = ~(unit[AGAIN] | is_known)
         try:

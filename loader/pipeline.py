@@ -213,6 +213,7 @@ class Pipeline:
             with prefetched(merger.look_ahead(units), depth=1) as ready:
                 for unit, ahead_of_it in ready:
                     merger.merge(unit, ahead_of_it)
+                    seen.expects_known = merger.expects_known
                 merger.finish()
         seen.expects_new = merger.expects_new
         publisher.wait()

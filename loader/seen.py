@@ -29,6 +29,8 @@ class SeenKeys:
         self._recent, self._older = _Generation(), _Generation()
         # Whether all that turned out to be stored so far had been met here before.
         self.expects_new = False
+        # Whether what came last was all stored already, be it met here or not.
+        self.expects_known = False
 
     def add(self, keys: pl.Series) -> pl.Series:
         """Say of each of `keys` (Binary) whether it may have been added before this call (Boolean), then add them."""

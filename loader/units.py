@@ -57,7 +57,8 @@ class Units:
             return
         self._gathered.append(rows)
         self._gathered_bytes += _size(rows)
-        self._index_bytes += rows.height * _INDEX_BYTES_PER_ROW
+        if not self._seen.expects_known:
+            self._index_bytes += rows.height * _INDEX_BYTES_PER_ROW
 
     def due(self, *, is_end: bool = False) -> Iterator[pl.DataFrame]:
         """Yield the units that it is time for; at the end, all that is left."""

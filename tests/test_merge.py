@@ -16,7 +16,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from loader import cli, compare, contract, decode, merge, put_off, resources, run, seen, staging, units
+from loader import cli, compare, contract, decode, merge, put_off, ranges, resources, run, seen, staging, units
 from loader.compare import Found
 from loader.database import Connection
 from tests.support import Load, Query, event, quarantined, write_ndjson
@@ -169,6 +169,30 @@ def test_a_file_that_is_all_known_is_only_compared(
     assert copied == []
     assert sum(staged) == 1_000  # none of them twice
     assert [row["line"] for row in quarantined(landing)] == [4]
+
+
+def test_a_file_that_is_all_known_is_not_held_back_as_if_the_index_grew(
+    load: Load, landing: Path, query: Query, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = [event() for _ in range(5_000)]
+    write_ndjson(landing / "a.ndjson", *known)
+    load()
+    held: list[int] = []
+    original = ranges.Ranges.add
+
+    def noting(self: ranges.Ranges, frame: pl.DataFrame, size: int) -> None:
+        held.append(frame.height)
+        original(self, frame, size)
+
+    monkeypatch.setattr(ranges.Ranges, "add", noting)
+    ((index_bytes,),) = query("SELECT pg_relation_size('events_pkey')")
+    monkeypatch.setattr(units, "_SMALL_INDEX_BYTES", index_bytes + 2_500 * units._INDEX_BYTES_PER_ROW)
+    write_ndjson(landing / "b.ndjson", *known, " ")
+    assert load()[1]["duplicates"] == 5_000
+    assert held == []
+    write_ndjson(landing / "c.ndjson", *(event() for _ in range(5_000)))
+    assert load()[1]["inserted"] == 5_000
+    assert held
 
 
 def test_what_is_stored_in_another_spelling_is_a_duplicate(load: Load, landing: Path, staged: list[int]) -> None:

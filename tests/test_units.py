@@ -51,8 +51,10 @@ def _ascending() -> Iterator[uuid.UUID]:
     return map(uuid.UUID, (f"{number:032x}" for number in itertools.count(1)))
 
 
-def _units(frames: list[pl.DataFrame], index_bytes: int) -> list[pl.DataFrame]:
-    cut = units.Units(TERMS, SeenKeys(), index_bytes=index_bytes)
+def _units(frames: list[pl.DataFrame], index_bytes: int, *, are_known: bool = False) -> list[pl.DataFrame]:
+    seen = SeenKeys()
+    seen.expects_known = are_known
+    cut = units.Units(TERMS, seen, index_bytes=index_bytes)
     found: list[pl.DataFrame] = []
     for frame in frames:
         cut.take(frame)
@@ -118,6 +120,12 @@ def test_an_index_grows_large_during_a_load(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(units, "_SMALL_INDEX_BYTES", 40 * 2_000)
     found = _units(_frames(_random(), 100), 0)
     assert sum(unit.height for unit in found if _spread(unit) > 0.5) in range(2_000, 2_500)
+
+
+def test_rows_that_are_stored_already_make_no_index_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(units, "_SMALL_INDEX_BYTES", 40 * 2_000)
+    found = _units(_frames(_random(), 100), 0, are_known=True)
+    assert sum(unit.height for unit in found if _spread(unit) > 0.5) == 10_000
 
 
 def test_keys_that_ascend_are_not_held_back() -> None:
