@@ -37,13 +37,14 @@ def find_problems(texts: pl.Series) -> Iterator[tuple[int, Problem]]:
     """Yield (row index, problem) for each of `texts` (String, grammatical JSON) that jsonb can't hold."""
     column = texts.name
     together = texts.to_arrow()
-    characters, bounds = characters_of(together), offsets(together)
+    bounds = offsets(together)
+    characters = characters_of(together)[bounds[0] : bounds[-1]]
     if (characters == ord("\\")).any():
         for row in texts.str.contains(r"\u0000", literal=True).arg_true():
             if _NULL_ESCAPE.search(texts[row]):
                 yield row, Problem("null_character", column, r"holds \u0000, which Postgres can't store")
     lengths = np.diff(bounds)
-    exponents = np.searchsorted(bounds, _big_exponents(characters), side="right") - 1
+    exponents = np.searchsorted(bounds - bounds[0], _big_exponents(characters), side="right") - 1
     very_long = _where(texts, lengths >= _LONG_NUMBER, lambda some: some.str.contains(_MANY_DIGITS))
     for row in sorted({*exponents.tolist(), *very_long}):
         unfit = _unfit_number(texts[row])
