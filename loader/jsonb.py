@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from loader.model import Problem
-from loader.text import Characters, Mask, Places, characters_of, offsets
+from loader.text import Characters, Mask, Places, joined, offsets
 
 MAX_DEPTH = 500
 _MAX_INTEGER_DIGITS = 131_072
@@ -37,8 +37,7 @@ def find_problems(texts: pl.Series) -> Iterator[tuple[int, Problem]]:
     """Yield (row index, problem) for each of `texts` (String, grammatical JSON) that jsonb can't hold."""
     column = texts.name
     together = texts.to_arrow()
-    bounds = offsets(together)
-    characters = characters_of(together)[bounds[0] : bounds[-1]]
+    bounds, characters = offsets(together), joined(together)
     if (characters == ord("\\")).any():
         for row in texts.str.contains(r"\u0000", literal=True).arg_true():
             if _NULL_ESCAPE.search(texts[row]):

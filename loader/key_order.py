@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from loader.grammar import are_objects, count_values
-from loader.text import Characters, Mask, Places, characters_of, offsets, spans
+from loader.text import Mask, Places, characters_of, joined, offsets, spans
 
 # Less is not worth it: fewer objects, longer ones, more members, fewer pairs of keys in the wrong order.
 _FEW, _MOST_BYTES, _MOST_MEMBERS, _FEWEST_INVERSIONS = 64, 4096, 32, 3
@@ -106,7 +106,7 @@ class _Cut:
     def __init__(self, texts: pa.LargeStringArray, spelling: Spelling) -> None:
         self._order = spelling.order
         self._buffer = texts.buffers()[2]
-        self._bytes = _bytes(texts)
+        self._bytes = characters_of(texts)
         self.rows: Places = np.arange(len(texts))
         # Of each row in the buffer: its marks and, behind them, its last byte; and the first bytes of its values.
         self._marks, self._values, are_alike = self._find(texts, spelling.marks)
@@ -143,7 +143,7 @@ class _Cut:
         """Say of each row whether one value stands behind each mark; no, where one near it has others."""
         count, members = len(self.rows), len(self._values)
         lines = spans(self._buffer, _by_row(self._values), _by_row([end + 1 for end in self._marks[1:]]))
-        ends, text = offsets(lines), _bytes(lines).copy()
+        ends, text = offsets(lines), joined(lines).copy()
         text[ends[1:] - 1] = ord("\n")  # over the mark that follows, or the end
         del lines
 
@@ -167,7 +167,7 @@ class _Cut:
         pieces = pa.LargeStringArray.from_buffers(count * (members + 2) - 1, bounds, self._buffer)
         taken = np.arange(count)[:, None] * (members + 2) + np.array([*self._order, members])
         gathered = pieces.take(pa.array(taken.ravel()))
-        starts, text = offsets(gathered), _bytes(gathered).copy()
+        starts, text = offsets(gathered), joined(gathered).copy()
         del gathered
         was_first = self._order.index(0)
         text[starts[was_first :: members + 1][:count]] = ord(",")
@@ -196,8 +196,3 @@ def _parts(rows: range, size: int) -> list[range]:
 
 def _by_row(columns: Sequence[Places]) -> Places:
     return np.column_stack(columns).ravel()
-
-
-def _bytes(texts: pa.LargeStringArray) -> Characters:
-    """Return the bytes of `texts`, which start with the first of them."""
-    return characters_of(texts)[: offsets(texts)[-1]]

@@ -158,6 +158,12 @@ def characters_of(texts: pa.LargeStringArray | pa.LargeBinaryArray) -> Character
     return np.frombuffer(texts.buffers()[2] or b"", np.uint8)
 
 
+def joined(texts: pa.LargeStringArray | pa.LargeBinaryArray) -> Characters:
+    """Return the bytes of `texts`, one behind the other."""
+    bounds = offsets(texts)
+    return characters_of(texts)[bounds[0] : bounds[-1]]
+
+
 def utf8(series: pl.Series) -> pl.Series:
     """Return Binary as String, null where a value is not UTF-8."""
     try:

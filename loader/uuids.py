@@ -9,6 +9,8 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from loader.text import joined
+
 _LENGTH = 36
 _HYPHENS = [8, 13, 18, 23]  # RFC 9562, section 4
 _DIGITS = [place for place in range(_LENGTH) if place not in _HYPHENS]
@@ -24,8 +26,7 @@ def to_bytes(texts: pl.Series) -> pl.Series:
     if texts.is_empty() or texts.null_count() or not (texts.str.len_bytes() == _LENGTH).all():
         return _to_bytes_slowly(texts)
     column = texts.to_arrow()
-    characters = np.frombuffer(column.buffers()[2], np.uint8, _LENGTH * len(column), _offset(column))
-    rows = characters.reshape(-1, _LENGTH)
+    rows = joined(column).reshape(-1, _LENGTH)
     found = np.take(_byte_of_digits(), np.ascontiguousarray(rows[:, _DIGITS]).view("<u2"))
     if found.max() == _NONE or (rows[:, _HYPHENS] != ord("-")).any():
         return _to_bytes_slowly(texts)
@@ -36,10 +37,6 @@ def to_bytes(texts: pl.Series) -> pl.Series:
 
 def _to_bytes_slowly(texts: pl.Series) -> pl.Series:
     return texts.str.replace_all("-", "", literal=True).str.decode("hex")
-
-
-def _offset(column: pa.LargeStringArray) -> int:
-    return int(np.frombuffer(column.buffers()[1], np.int64)[column.offset])
 
 
 @functools.cache
