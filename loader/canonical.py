@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from loader import jsonb, timestamps
-from loader.contract import Contract, Kind
+from loader.contract import Contract, Field, Kind
 from loader.model import Problem
 from loader.text import utf8
 
@@ -13,17 +13,25 @@ Columns = dict[str, pl.Series]
 Unfit = dict[str, list[tuple[int, Problem]]]  # by column: rows whose text can't be stored, and why
 
 
-def as_texts(columns: Columns, contract: Contract) -> Unfit:
-    """Make Binary of `columns` String, null where it is not UTF-8; return what is wrong with the texts."""
+def absent(field: Field, height: int) -> pl.Series:
+    """Return the column, for `canonical`, of a field that no row has."""
+    dtype = pl.String() if field.kind is Kind.TIMESTAMPTZ else field.kind.dtype
+    return pl.Series(field.name, [None], dtype).new_from_index(0, height)
+
+
+def as_texts(columns: Columns, contract: Contract) -> tuple[Columns, Unfit]:
+    """Return columns with Binary as String, null where it is not UTF-8, and what is wrong with the texts."""
+    texts: Columns = {}
     unfit: Unfit = {}
     for field in contract.fields:
+        series = columns[field.name]
         found: list[tuple[int, Problem]] = []
-        if columns[field.name].dtype == pl.Binary:
-            columns[field.name], found = _texts(columns[field.name])
-        if columns[field.name].dtype == pl.String and field.kind not in (Kind.TIMESTAMPTZ, Kind.JSONB):
-            found += _null_characters(columns[field.name])
-        unfit[field.name] = found
-    return unfit
+        if series.dtype == pl.Binary:
+            series, found = _texts(series)
+        if series.dtype == pl.String and field.kind not in (Kind.TIMESTAMPTZ, Kind.JSONB):
+            found += _null_characters(series)
+        texts[field.name], unfit[field.name] = series, found
+    return texts, unfit
 
 
 def canonical(columns: Columns, contract: Contract, problems: dict[int, list[Problem]], unfit: Unfit) -> pl.DataFrame:
@@ -36,12 +44,12 @@ def canonical(columns: Columns, contract: Contract, problems: dict[int, list[Pro
     done: list[pl.Series] = []
     for field in contract.fields:
         series = columns[field.name]
-        found = unfit.get(field.name, [])
+        found = [*unfit.get(field.name, [])]
         if field.kind is Kind.TIMESTAMPTZ and series.dtype == pl.String:
             series, more = _instants(series)
-            found = found + more
+            found += more
         elif field.kind is Kind.JSONB:
-            found = [*found, *jsonb.find_problems(series)]
+            found += jsonb.find_problems(series)
         for row, problem in found:
             problems.setdefault(row, []).append(problem)
         done.append(series)

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from loader.canonical import Columns, Unfit, as_texts, canonical
-from loader.contract import Contract, Kind
+from loader.canonical import Columns, Unfit, absent, as_texts, canonical
+from loader.contract import Contract
 from loader.documents import DocumentDecoder
 from loader.layout import Layout, learn
 from loader.lines import PREFIX_BYTES
@@ -127,7 +127,10 @@ class Decoder:
             if not len(taken):
                 continue
             self._layouts = [layout, *(other for other in self._layouts if other != layout)][:_MAX_LAYOUTS]
-            parts.append(_Part(pl.Series(taken, dtype=pl.UInt32), self._filled(columns, len(taken)), {}, {}))
+            for one in self._contract.fields:
+                if one.name not in columns:
+                    columns[one.name] = absent(one, len(taken))
+            parts.append(_Part(pl.Series(taken, dtype=pl.UInt32), columns, {}, {}))
             is_left[taken] = False
         return parts, np.flatnonzero(is_left)
 
@@ -142,18 +145,8 @@ class Decoder:
         """Decode `lines`, whatever they are."""
         lengths = {place: over_limit[index] for place, index in enumerate(lines.tolist()) if index in over_limit}
         decoded = self._documents.decode(text.lines(lines), lengths)
-        columns = self._filled(self._documents.columns(decoded), len(decoded.indexes))
-        unfit = as_texts(columns, self._contract)
+        columns, unfit = as_texts(self._documents.columns(decoded), self._contract)
         return _Part(pl.Series(lines[decoded.indexes], dtype=pl.UInt32), columns, decoded.problems, unfit)
-
-    def _filled(self, columns: Columns, height: int) -> Columns:
-        """Return all columns of the contract; nulls for those that are not among `columns`."""
-        filled: Columns = {}
-        for one in self._contract.fields:
-            dtype = pl.String() if one.kind in (Kind.JSONB, Kind.TIMESTAMPTZ) else one.kind.dtype
-            nulls = pl.Series(one.name, [None], dtype)
-            filled[one.name] = columns[one.name] if one.name in columns else nulls.new_from_index(0, height)
-        return filled
 
 
 def _together(parts: list[_Part]) -> _Part:

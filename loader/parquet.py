@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from loader import timestamps
 from loader.batches import array_weight, batches, checked, weight
-from loader.canonical import Columns, as_texts, canonical
+from loader.canonical import Columns, absent, as_texts, canonical
 from loader.contract import Contract, Field, Kind
 from loader.errors import FileRefused, FileUnavailable
 from loader.grammar import are_objects
@@ -122,12 +122,12 @@ def _block(batch: pa.RecordBatch, contract: Contract, *, file_id: int, first_lin
         if field.name in batch.schema.names:
             series, found = _column(batch.column(field.name), field)
         else:
-            dtype = pl.String() if field.kind is Kind.TIMESTAMPTZ else field.kind.dtype
-            series, found = pl.Series(field.name, [None] * batch.num_rows, dtype), []
+            series, found = absent(field, batch.num_rows), []
         columns[field.name] = series
         for row, problem in found:
             problems.setdefault(row, []).append(problem)
-    frame = canonical(columns, contract, problems, as_texts(columns, contract))
+    columns, unfit = as_texts(columns, contract)
+    frame = canonical(columns, contract, problems, unfit)
     lines = pl.int_range(first_line, first_line + batch.num_rows, dtype=pl.Int64)
     frame = frame.select(pl.lit(file_id, pl.Int64).alias("file_id"), lines.alias("line"), *contract.columns)
     return Block(frame, problems, lambda rows: [_raw(batch, row) for row in rows])
