@@ -11,7 +11,6 @@ import fcntl
 import os
 import secrets
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -23,8 +22,8 @@ _MODE = 0o600
 _LOCK = "lock"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ATTEMPTS = 100  # to make it, where others remove it at once
-# Most of the time goes into waiting for the disk, which can deal with several files at once.
-_THREADS = 16
+# Files open at once, while they are made durable.
+_OPEN_FILES = 100
 # Folders whose own name this run has made durable.
 _DURABLE: set[Path] = set()
 
@@ -79,11 +78,16 @@ class Unnamed(NamedTuple):
 
 def save(unsaved: Unsaved) -> list[int | str]:
     """Make files durable; return the inode of each, or why it can't be written."""
+    saved: list[int | str] = []
     try:
-        with _opened(unsaved.folder) as folder, ThreadPoolExecutor(min(_THREADS, len(unsaved.files))) as pool:
-            return list(pool.map(lambda file: _saved(folder, *file), unsaved.files))
+        with _opened(unsaved.folder) as folder:
+            for start in range(0, len(unsaved.files), _OPEN_FILES):
+                # All are written before the first is waited for, so that the file system commits them together.
+                some = [_written(folder, *file) for file in unsaved.files[start : start + _OPEN_FILES]]
+                saved += [_synced(file) for file in some]
     except OSError as error:
         return [str(error.strerror)] * len(unsaved.files)
+    return saved
 
 
 def give_names(unnamed: Unnamed) -> list[str | None]:
@@ -208,11 +212,28 @@ def _empty(folder: int) -> None:
             os.unlink(name, dir_fd=folder)
 
 
-def _saved(folder: int, name: str, content: bytes) -> int | str:
+def _written(folder: int, name: str, content: bytes) -> int | str:
+    """Return a descriptor of a file that the kernel has begun to write to the disk; or why it can't be written."""
     try:
         descriptor = create(name, folder)
+    except OSError as error:
+        return str(error.strerror)
+    try:
+        write(descriptor, content)
+        if hasattr(os, "posix_fadvise"):  # Without it, the disk begins with each file only when it is waited for.
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    except OSError as error:
+        os.close(descriptor)
+        return str(error.strerror)
+    return descriptor
+
+
+def _synced(descriptor: int | str) -> int | str:
+    """Wait until a file is durable, and close it; return its inode. Take and return as well why there is none."""
+    if isinstance(descriptor, str):
+        return descriptor
+    try:
         try:
-            write(descriptor, content)
             os.fsync(descriptor)
             return os.fstat(descriptor).st_ino
         finally:
