@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import groupby
 
 import numpy as np
@@ -14,7 +15,7 @@ from loader import landing, ndjson, opening, parquet, rejected
 from loader.compression import Reader, decompressed
 from loader.contract import Contract
 from loader.errors import FileProblem, FileUnavailable
-from loader.landing import Format, LandingFile
+from loader.landing import Compression, Format, LandingFile
 from loader.lines import Chunk, chunks
 from loader.model import Block, Problem, Raw
 
@@ -121,9 +122,15 @@ class BlockReader:
                 file, self._contract, size=BLOCK_BYTES, max_line_bytes=self._max_line_bytes, advance=self._advance
             )
             return
-        with opening.opened_as_found(file) as handle, decompressed(handle, file.compression) as stream:
-            watched = _Watched(stream, handle, self._advance)
-            yield from chunks(watched, size=BLOCK_BYTES, max_line_bytes=self._max_line_bytes)
+        with opening.opened_as_found(file) as handle:
+            if file.compression is Compression.NONE and isinstance(handle, BytesIO):
+                # Each layer that many small files need not pass through is worth it.
+                self._advance(file.size)
+                yield from chunks(handle, size=BLOCK_BYTES, max_line_bytes=self._max_line_bytes)
+                return
+            with decompressed(handle, file.compression) as stream:
+                watched = _Watched(stream, handle, self._advance)
+                yield from chunks(watched, size=BLOCK_BYTES, max_line_bytes=self._max_line_bytes)
 
     def _held_chunks(self, file: LandingFile) -> list[Chunk]:
         held: list[Chunk] = []

@@ -32,7 +32,8 @@ def chunks(stream: Reader, *, size: int, max_line_bytes: int) -> Iterator[Chunk]
     while block:
         end = block.rfind(b"\n") + 1
         if end:
-            chunk, rest = Chunk(b"".join((rest, memoryview(block)[:end])), 0), block[end:]
+            is_whole = not rest and end == len(block)  # as a small file is, which need not be copied
+            chunk, rest = Chunk(block if is_whole else b"".join((rest, memoryview(block)[:end])), 0), block[end:]
             block = b""  # It is as large as the chunk, and would wait with it until the next one is asked for.
             yield chunk
             del chunk
