@@ -9,6 +9,7 @@ from loader.model import Counts, FileOutcome, Status
 
 _TROUBLE = (Status.REFUSED, Status.FAILED)
 _COLUMNS = ("file", "status", "read", "inserted", "duplicates", "conflicts", "rejected", "seconds")
+_ALIGNED = "<<>>>>>>"
 
 
 @dataclass(slots=True)
@@ -63,8 +64,9 @@ class RunReport:
         total = _cells("total", f"{len(rows)} file{'s' * (len(rows) != 1)}", self.totals, self.seconds)
         widths = [max(map(len, column)) for column in zip(_COLUMNS, *rows, total, strict=True)]
         rule = "  ".join("-" * width for width in widths)
+        line = "  ".join(f"{{:{side}{width}}}" for side, width in zip(_ALIGNED, widths, strict=True))
         return "\n".join(
-            [_line(_COLUMNS, widths), rule, *(_line(row, widths) for row in rows), rule, _line(total, widths)]
+            [line.format(*_COLUMNS), rule, *(line.format(*row) for row in rows), rule, line.format(*total)]
         )
 
 
@@ -108,10 +110,3 @@ def explain(outcome: FileOutcome) -> str | None:
 def _cells(name: str, status: str, counts: Counts, seconds: float) -> tuple[str, ...]:
     numbers = (counts.read, counts.inserted, counts.duplicates, counts.conflicts, counts.rejected)
     return (name, status, *(f"{number:,}" for number in numbers), f"{seconds:.2f}")
-
-
-def _line(cells: tuple[str, ...], widths: list[int]) -> str:
-    text, numbers = cells[:2], cells[2:]
-    left = [cell.ljust(width) for cell, width in zip(text, widths, strict=False)]
-    right = [cell.rjust(width) for cell, width in zip(numbers, widths[2:], strict=True)]
-    return "  ".join([*left, *right]).rstrip()
