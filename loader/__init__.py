@@ -7,7 +7,7 @@ A file's way through the modules, in order:
     compression  plain, gzip and zstd files as one stream of bytes; lines cuts it at newlines
     decode       files -> blocks of rows: ndjson (text, layout, documents, repeats; pure), parquet (batches, nested;
                  footer and pages say beforehand what is where and how large; thrift is their protocol)
-    canonical    columns in the contract's dtypes: timestamps, jsonb, grammar, key_order  (pure)
+    canonical    columns in the contract's dtypes: timestamps, jsonb, grammar, key_order; characters  (pure)
     contract     contracts/events.py -> fields, types, schema
     validate     rows + contract -> valid rows and rejects            (pure)
     units        blocks -> what is merged at once, sorted; ranges holds rows back for a large index, seen tells

@@ -5,9 +5,9 @@ from __future__ import annotations
 import polars as pl
 
 from loader import jsonb, timestamps
+from loader.characters import utf8
 from loader.contract import Contract, Field, Kind
 from loader.model import Problem
-from loader.text import utf8
 
 Columns = dict[str, pl.Series]
 Unfit = dict[str, list[tuple[int, Problem]]]  # by column: rows whose text can't be stored, and why

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from loader.text import Mask, characters_of, offsets
+from loader.characters import Mask, characters_of, offsets
 
 _DECODER = msgspec.json.Decoder(msgspec.Raw)
 

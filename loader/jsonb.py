@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import polars as pl
 
+from loader.characters import Characters, Mask, Places, joined, offsets
 from loader.model import Problem
-from loader.text import Characters, Mask, Places, joined, offsets
 
 MAX_DEPTH = 500
 _MAX_INTEGER_DIGITS = 131_072

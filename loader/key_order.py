@@ -25,8 +25,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from loader.characters import Mask, Places, characters_of, offsets, spans
 from loader.grammar import are_objects, count_values
-from loader.text import Characters, Mask, Places, characters_of, offsets, spans
 
 # Less is not worth it: fewer objects, longer ones, more members, fewer pairs of keys in the wrong order.
 _FEW, _MOST_BYTES, _MOST_MEMBERS, _FEWEST_INVERSIONS = 64, 4096, 32, 3
@@ -143,7 +143,7 @@ class _Cut:
         """Say of each row whether one value stands behind each mark; no, where one near it has others."""
         count, members = len(self.rows), len(self._values)
         lines = spans(self._buffer, _by_row(self._values), _by_row([end + 1 for end in self._marks[1:]]))
-        ends, text = offsets(lines), _own(lines)
+        ends, text = offsets(lines), characters_of(lines)
         text[ends[1:] - 1] = ord("\n")  # over the mark that follows, or the end
 
         def have(rows: range) -> bool:
@@ -166,7 +166,7 @@ class _Cut:
         pieces = pa.LargeStringArray.from_buffers(count * (members + 2) - 1, bounds, self._buffer)
         taken = np.arange(count)[:, None] * (members + 2) + np.array([*self._order, members])
         gathered = pieces.take(pa.array(taken.ravel()))
-        starts, text = offsets(gathered), _own(gathered)
+        starts, text = offsets(gathered), characters_of(gathered)
         was_first = self._order.index(0)
         text[starts[was_first :: members + 1][:count]] = ord(",")
         rows = starts[:: members + 1]
@@ -186,11 +186,6 @@ def _together(
     good[left] = are_objects(others)
     places = np.argsort(np.concatenate([*(rows for rows, _ in taken), left]))
     return pa.concat_arrays([*(in_order for _, in_order in taken), others]).take(pa.array(places)), good
-
-
-def _own(texts: pa.LargeStringArray) -> Characters:
-    """Return the bytes of `texts`, which nobody else has, to be written over."""
-    return np.frombuffer(texts.buffers()[2] or bytearray(), np.uint8)
 
 
 def _parts(rows: range, size: int) -> list[range]:

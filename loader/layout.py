@@ -15,10 +15,11 @@ import msgspec
 import polars as pl
 import pyarrow as pa
 
+from loader.characters import Mask, Places
 from loader.contract import Contract, Kind
 from loader.grammar import are_objects
 from loader.key_order import in_key_order
-from loader.text import Mask, Places, Text
+from loader.text import Text
 
 _STRINGS = (Kind.UUID, Kind.TEXT, Kind.TIMESTAMPTZ)
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])

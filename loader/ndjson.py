@@ -15,12 +15,13 @@ import numpy as np
 import polars as pl
 
 from loader.canonical import Columns, Unfit, absent, as_texts, canonical
+from loader.characters import Places
 from loader.contract import Contract
 from loader.documents import DocumentDecoder
 from loader.layout import Layout, learn
 from loader.lines import PREFIX_BYTES
 from loader.model import Block, Problem, Raw
-from loader.text import Places, Text
+from loader.text import Text
 
 # Fewer lines than this are not worth the work on whole columns, nor learning how they are spelled.
 _FEW = 64

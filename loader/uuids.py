@@ -9,7 +9,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from loader.text import joined
+from loader.characters import joined
 
 _LENGTH = 36
 _HYPHENS = [8, 13, 18, 23]  # RFC 9562, section 4
