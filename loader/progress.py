@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -43,11 +43,12 @@ class PlainView:
     def progress(self, size: int, rows: int, rejected: int) -> None:
         """Plain output has no moving parts."""
 
-    def finished(self, outcome: FileOutcome) -> None:
-        """Say what became of a file."""
-        remark = explain(outcome)
-        if remark is not None:
-            (self.say if is_trouble(outcome) else self.notify)(remark)
+    def finished(self, outcomes: Sequence[FileOutcome]) -> None:
+        """Say what became of files; of many by one system call, since threads take turns at each."""
+        worth_saying = [outcome for outcome in outcomes if not self._quiet or is_trouble(outcome)]
+        lines = [line for outcome in worth_saying if (line := explain(outcome)) is not None]
+        if lines:
+            self.say("\n".join(lines))
 
     def failed(self, message: str) -> None:
         """Say why the run ends early."""
@@ -77,12 +78,13 @@ class JsonView(PlainView):
         """Say what there is to do."""
         self._log.write(INFO, "files_found", files=files, bytes=size)
 
-    def finished(self, outcome: FileOutcome) -> None:
-        """Say what became of a file."""
-        level = ERROR if outcome.error_code else WARNING if is_trouble(outcome) else INFO
-        fields = {"file" if name == "name" else name: value for name, value in file_as_json(outcome).items()}
-        fields |= {"error": outcome.error, "error_code": outcome.error_code}
-        self._log.write(level, "file_finished", **fields)
+    def finished(self, outcomes: Sequence[FileOutcome]) -> None:
+        """Say what became of files."""
+        for outcome in outcomes:
+            level = ERROR if outcome.error_code else WARNING if is_trouble(outcome) else INFO
+            fields = {"file" if name == "name" else name: value for name, value in file_as_json(outcome).items()}
+            fields |= {"error": outcome.error, "error_code": outcome.error_code}
+            self._log.write(level, "file_finished", **fields)
 
     def failed(self, message: str) -> None:
         """Say why the run ends early."""

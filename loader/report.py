@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,9 +21,9 @@ class RunReport:
     seconds: float = 0.0
     error: str | None = None  # why the run ended early
 
-    def add(self, outcome: FileOutcome) -> None:
-        """Take an outcome in."""
-        self.outcomes.append(outcome)
+    def add(self, outcomes: Sequence[FileOutcome]) -> None:
+        """Take outcomes in."""
+        self.outcomes += outcomes
 
     @property
     def totals(self) -> Counts:

@@ -39,7 +39,7 @@ class Watcher:
     notify: Callable[[str], None]  # a line worth reading
     start: Callable[[int, int], None]  # files, bytes
     progress: Callable[[int, int, int], None]  # bytes, rows, rejected since the last call
-    finished: Callable[[FileOutcome], None]
+    finished: Callable[[Sequence[FileOutcome]], None]  # some files; of many small ones, many at a time
 
 
 def batches(files: Sequence[LandingFile], jobs: int) -> Iterator[list[LandingFile]]:
@@ -156,9 +156,9 @@ def _load(
         with Workers(
             settings, terms, conninfo, identification, watcher, sidecar=sidecar, index_bytes=index_bytes
         ) as workers:
-            for outcome in workers.outcomes():
-                report.add(outcome)
-                watcher.finished(outcome)
+            for outcomes in workers.outcomes():
+                report.add(outcomes)
+                watcher.finished(outcomes)
         _drop_superseded(conninfo, settings.landing / landing.QUARANTINE)
 
 

@@ -83,8 +83,8 @@ class Workers:
             for thread in self._threads:
                 thread.join(_POLL_SECONDS)
 
-    def outcomes(self) -> Iterator[FileOutcome]:
-        """Yield outcomes as they come.
+    def outcomes(self) -> Iterator[Sequence[FileOutcome]]:
+        """Yield outcomes as they come, some at a time.
 
         When a worker fails, the others finish the load in hand; then what it raised is raised here.
         """
@@ -97,7 +97,7 @@ class Workers:
             except queue.Empty:
                 continue
             if isinstance(done, Sequence):
-                yield from done
+                yield done
                 continue
             running -= 1
             if done is not None:

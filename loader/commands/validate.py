@@ -51,9 +51,9 @@ def _validate(options: argparse.Namespace) -> int:
                 on_reject=preview.add,
                 progress=shown.progress,
             )
-            report.add(outcome)
+            report.add([outcome])
             report.seconds += outcome.seconds
-            shown.finished(outcome)
+            shown.finished([outcome])
             preview.show(outcome.name)
     return finish(report, options)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from loader.commands.options import (
@@ -64,13 +65,14 @@ def _watch(options: argparse.Namespace) -> int:
 
     view = JsonView(sys.stderr, log) if log.as_json else PlainView(sys.stderr, quiet=options.quiet)
 
-    def finished(outcome: FileOutcome) -> None:
+    def finished(outcomes: Sequence[FileOutcome]) -> None:
         if log.as_json:
-            view.finished(outcome)
-        else:
-            (view.say if is_trouble(outcome) else view.notify)(_line(outcome))
-        if options.json:
-            print(json.dumps(file_as_json(outcome)), flush=True)
+            view.finished(outcomes)
+        for outcome in outcomes:
+            if not log.as_json:
+                (view.say if is_trouble(outcome) else view.notify)(_line(outcome))
+            if options.json:
+                print(json.dumps(file_as_json(outcome)), flush=True)
 
     watch(
         settings,

@@ -114,8 +114,8 @@ def replay(settings: Settings, files: Sequence[LandingFile], watcher: Watcher, r
             if file.path in refused:
                 outcome = FileOutcome(printable(file.path.name), file.size, Status.FAILED)
                 outcome.error_code, outcome.error = "not_replayed", refused[file.path]
-                report.add(outcome)
-                watcher.finished(outcome)
+                report.add([outcome])
+                watcher.finished([outcome])
         if good:
             run.run(settings, good, watcher, report)
 
