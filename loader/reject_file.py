@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
-import json
 import os
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from loader import quarantine, scratch
 from loader.model import Reject
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 # Rejects are kept in memory up to here, so that a load of many files doesn't hold as many open.
 _BUFFER_BYTES = 1 << 20
-_JSON = json.JSONEncoder(ensure_ascii=False)
+_JSON = msgspec.json.Encoder()
 # The file_id in the name of a file of rejects whose source was refused. The ledger hands out ids from 1.
 _NO_ATTEMPT = 0
 
@@ -146,7 +147,7 @@ class RejectFile:
             row["raw_truncated_from"] = length
         if self._origin is not None:
             row["replayed_from"] = self._origin.place(reject.line)
-        return _JSON.encode(row).encode() + b"\n"
+        return _JSON.encode(row) + b"\n"
 
 
 def describe(reject: Reject) -> str:
