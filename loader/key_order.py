@@ -25,7 +25,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from loader.characters import Mask, Places, characters_of, offsets, spans
+from loader.characters import Mask, Places, characters_of, joined, offsets, spans
 from loader.grammar import are_objects, count_values
 
 # Less is not worth it: fewer objects, longer ones, more members, fewer pairs of keys in the wrong order.
@@ -166,7 +166,9 @@ class _Cut:
         pieces = pa.LargeStringArray.from_buffers(count * (members + 2) - 1, bounds, self._buffer)
         taken = np.arange(count)[:, None] * (members + 2) + np.array([*self._order, members])
         gathered = pieces.take(pa.array(taken.ravel()))
-        starts, text = offsets(gathered), characters_of(gathered)
+        # Arrow gathers into more room than it needs, and this stays in memory for as long as the rows.
+        starts, text = offsets(gathered), joined(gathered).copy()
+        del gathered
         was_first = self._order.index(0)
         text[starts[was_first :: members + 1][:count]] = ord(",")
         rows = starts[:: members + 1]
