@@ -216,15 +216,16 @@ def _written(folder: int, name: str, content: bytes) -> int | str:
     """Return a descriptor of a file that the kernel has begun to write to the disk; or why it can't be written."""
     try:
         descriptor = create(name, folder)
+        try:
+            write(descriptor, content)
+        except BaseException:
+            os.close(descriptor)
+            raise
     except OSError as error:
         return str(error.strerror)
-    try:
-        write(descriptor, content)
-        if hasattr(os, "posix_fadvise"):  # Without it, the disk begins with each file only when it is waited for.
+    if hasattr(os, "posix_fadvise"):
+        with suppress(OSError):  # Without it, the disk begins with each file only when it is waited for.
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-    except OSError as error:
-        os.close(descriptor)
-        return str(error.strerror)
     return descriptor
 
 
