@@ -84,7 +84,7 @@ class Publisher:
         unsaved = [file for file in files if not file.is_saved]
         in_memory = [file for file in unsaved if file.is_in_memory]
         for file in unsaved:
-            file.choose_path()  # while Postgres is at work
+            _ = file.path  # found out now, while Postgres is at work
             if not file.is_in_memory:
                 file.save()
         if not in_memory:

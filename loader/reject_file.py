@@ -51,11 +51,8 @@ class RejectFile:
     @property
     def path(self) -> str:
         """Where it will stand."""
-        return self._path or self.choose_path()
-
-    def choose_path(self) -> str:
-        """Find out where it will stand; takes longer than to ask for `path` again."""
-        self._path = quarantine.rejects_path(self._place.quarantine, self._name, self._digest, self._file_id)
+        if self._path is None:
+            self._path = quarantine.rejects_path(self._place.quarantine, self._name, self._digest, self._file_id)
         return self._path
 
     def refuse(self) -> None:

@@ -66,10 +66,10 @@ def _watch(options: argparse.Namespace) -> int:
     view = JsonView(sys.stderr, log) if log.as_json else PlainView(sys.stderr, quiet=options.quiet)
 
     def finished(outcomes: Sequence[FileOutcome]) -> None:
-        if log.as_json:
-            view.finished(outcomes)
         for outcome in outcomes:
-            if not log.as_json:
+            if log.as_json:
+                view.finished([outcome])
+            else:
                 (view.say if is_trouble(outcome) else view.notify)(_line(outcome))
             if options.json:
                 print(json.dumps(file_as_json(outcome)), flush=True)
