@@ -13,14 +13,25 @@ from loader.canonical import Columns
 from loader.contract import Contract
 from loader.model import Problem
 
+_FEW = 1024  # Each of so many is looked at sooner than all of them by columns.
+
 
 def suspects(columns: Columns, lines: Sequence[bytes], contract: Contract) -> Iterator[int]:
     """Yield the rows that could hold a key twice.
 
     columns: as decoded, documents as Binary. lines: the text of each row.
+    """
+    documents = [series for series in columns.values() if series.dtype == pl.Binary]
+    for row in range(len(lines)) if len(lines) <= _FEW else _roomy(columns, lines):
+        if _may_repeat(lines[row], [series[row] for series in documents], contract):
+            yield row
 
-    A line can't be shorter than its keys, values and punctuation without any white space and escapes. Where it is
-    longer by less than the shortest member, there is no room for another member, which settles most lines.
+
+def _roomy(columns: Columns, lines: Sequence[bytes]) -> list[int]:
+    """Return the rows in which there is room for another member, which are few most often.
+
+    A line can't be shorter than its keys, values and punctuation without any white space and escapes; here it is longer
+    by the shortest member or more.
     """
     shortest = pl.lit(len("{}") - 1, pl.Int64)
     for name, series in columns.items():
@@ -31,19 +42,14 @@ def suspects(columns: Columns, lines: Sequence[bytes], contract: Contract) -> It
             value = pl.col(name).str.len_bytes() + 2
         member = value + len(name.encode()) + len('"":,')
         shortest = shortest + pl.when(pl.col(name).is_not_null()).then(member).otherwise(0)
-    room = pl.col("length") - shortest
     smallest_member = min(len(name.encode()) for name in columns) + len('"":1,')
     frame = pl.DataFrame(columns).with_columns(length=pl.Series(list(map(len, lines)), dtype=pl.Int64))
-    roomy = frame.with_row_index("row").filter(room >= smallest_member)
-    documents = [name for name in columns if columns[name].dtype == pl.Binary]
-    for row, *values in roomy.select("row", *documents).iter_rows():
-        if _may_repeat(lines[row], values, contract):
-            yield row
+    return frame.select(pl.arg_where(pl.col("length") - shortest >= smallest_member)).to_series().to_list()
 
 
 def in_line(line: bytes, contract: Contract) -> list[Problem]:
     """Return a problem for each field of the contract whose key stands more than once in `line`, a JSON object."""
-    if b"\\" not in line and not any(_stands_twice(name, line) for name in contract.columns):
+    if not _looks_so(line, contract):
         return []
     try:
         names = _top_level_keys(line)
@@ -58,17 +64,18 @@ def in_line(line: bytes, contract: Contract) -> list[Problem]:
 
 def _may_repeat(line: bytes, documents: Sequence[bytes | None], contract: Contract) -> bool:
     """Say whether a key could stand twice in `line`, by counting keys outside of the nested documents."""
+    if not _looks_so(line, contract):
+        return False
     rest = line
     for document in documents:
         if document is not None and document.startswith((b"{", b"[")):  # Of a scalar the like may stand inside a key.
             rest = rest.replace(document, b"", 1)
-    if b"\\" in rest or contract.ignore_unknown:
-        return True
-    return any(_stands_twice(name, rest) for name in contract.columns)
+    return contract.ignore_unknown or _looks_so(rest, contract)
 
 
-def _stands_twice(name: str, text: bytes) -> bool:
-    return text.count(b'"%b"' % name.encode()) > 1
+def _looks_so(text: bytes, contract: Contract) -> bool:
+    """Say whether the name of a field stands twice in `text`, or may be spelled with an escape."""
+    return b"\\" in text or any(text.count(b'"%b"' % name.encode()) > 1 for name in contract.columns)
 
 
 def _top_level_keys(line: bytes) -> list[str]:

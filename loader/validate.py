@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 import pandera.polars as pa
 import polars as pl
 from pandera.config import ValidationDepth, config_context
@@ -27,14 +28,17 @@ def validate(block: Block, contract: Contract) -> Validated:
         problems.setdefault(row, []).append(problem)
     if not problems:
         return Validated(block.frame, [])
-    is_bad = pl.repeat(False, block.frame.height, eager=True).scatter([*problems], True)  # values of the mask
-    bad = block.frame.select("file_id", "line", row=pl.int_range(pl.len())).filter(is_bad)
-    places = bad.sort("file_id", "line").rows()
-    raws = block.raws([row for _, _, row in places])
+    rejected = np.array([*problems])
+    file_ids, lines = (block.frame[name].to_numpy()[rejected] for name in ("file_id", "line"))
+    by_place = np.lexsort((lines, file_ids))
+    places = [column[by_place].tolist() for column in (rejected, file_ids, lines)]
+    raws = block.raws(places[0])
     rejects = [
-        Reject(file_id, line, tuple(problems[row]), raw) for (file_id, line, row), raw in zip(places, raws, strict=True)
+        Reject(file_id, line, tuple(problems[row]), raw) for row, file_id, line, raw in zip(*places, raws, strict=True)
     ]
-    return Validated(block.frame.filter(~is_bad), rejects)
+    are_valid = np.ones(block.frame.height, np.bool_)
+    are_valid[rejected] = False
+    return Validated(block.frame.filter(are_valid), rejects)
 
 
 def _missing(

@@ -63,6 +63,13 @@ def repeated(terms: Contract, *rows: bytes) -> list[list[str | None]]:
     return [[problem.column for problem in problems.get(row, [])] for row in range(len(rows))]
 
 
+@pytest.fixture(autouse=True, params=[False, True], ids=["one by one", "by columns"])
+def by_columns(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at lines as where they are few, and as where they are many."""
+    if request.param:
+        monkeypatch.setattr(repeats, "_FEW", 0)
+
+
 SHORTEST = {"t": '""', "n": "1", "d": "1", "o": "true", "j": "1", "é": "1"}
 USUAL = {"t": '"a \\"text\\" 1"', "n": "-123", "d": "1.5e3", "o": "false", "j": '{"t":[1,""]}', "é": '"\\u00e9"'}
 
@@ -140,9 +147,10 @@ def suspected(terms: Contract, row: bytes, **values: object) -> bool:
         ([r'"t":"\né"', '"j":{"a":1}', '"é":[2]'], {"t": "\né", "j": b'{"a":1}', "é": b"[2]"}),
     ],
 )
-def test_a_line_with_no_room_for_another_member_is_no_suspect(
-    terms: Contract, members: list[str], values: dict[str, object]
+def test_of_many_lines_one_with_no_room_for_another_member_is_no_suspect(
+    terms: Contract, members: list[str], values: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(repeats, "_FEW", 0)
     row = line(*members)  # One byte longer than need be: the escape.
     shortest_member = len(',"n":1')
     assert not suspected(terms, row, **values)
