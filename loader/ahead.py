@@ -85,13 +85,14 @@ class Load:
 
 @contextmanager
 def loads(
-    batches: Iterable[Sequence[Identified]], parts: Callable[[Sequence[Item]], Generator[Part]]
+    batches: Iterable[Sequence[Identified]], parts: Callable[[Sequence[Item]], Generator[Part]], *, depth: int
 ) -> Iterator[Iterator[Load]]:
-    """Yield an iterator over loads, one for each of `batches`; a thread is a part ahead of whoever takes their parts.
+    """Yield an iterator over loads, one for each of `batches`.
 
     parts: gives the parts of a load's readable items.
+    depth: so many parts a thread is ahead of whoever takes them.
     """
-    with prefetched(_messages(batches, parts), depth=1) as messages:
+    with prefetched(_messages(batches, parts), depth=depth) as messages:
         yield _handed_out(messages)
 
 

@@ -80,10 +80,14 @@ class Pipeline:
             contract, max_line_bytes=max_line_bytes, advance=lambda _: self._progress(0, 0, 0)
         )
 
-    def loads(self, batches: Iterable[Sequence[Identified]]) -> AbstractContextManager[Iterator[Load]]:
+    def loads(
+        self, batches: Iterable[Sequence[Identified]], *, parts_ahead: int
+    ) -> AbstractContextManager[Iterator[Load]]:
         """Return the loads of `batches`, whose rows are read from now on, for as long as the context lasts."""
         are_awaited = chain([True], repeat(False))  # The rows of each later load are read beside the one before.
-        return ahead.loads(batches, lambda items: self._parts(items, self._seen, is_awaited=next(are_awaited)))
+        return ahead.loads(
+            batches, lambda items: self._parts(items, self._seen, is_awaited=next(are_awaited)), depth=parts_ahead
+        )
 
     def _parts(self, items: Sequence[Item], seen: SeenKeys, *, is_awaited: bool) -> Generator[Part]:
         # A reader for each time: one load may be read again while the next is begun.

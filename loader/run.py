@@ -63,6 +63,14 @@ def batches(files: Sequence[LandingFile], jobs: int) -> Iterator[list[LandingFil
         yield batch
 
 
+def _parts_ahead(work: Sequence[Sequence[LandingFile]], jobs: int) -> int:
+    """Return how many parts of loads are read ahead: more where there is work for the time in which a load ends.
+
+    Parts of a large file, or of several jobs, would be too many to hold.
+    """
+    return 3 if jobs == 1 and all(len(files) > 1 for files in work) else 1
+
+
 @contextmanager
 def database(settings: Settings) -> Iterator[str]:
     """Yield the conninfo of the database that the settings mean; the embedded one is up for as long as this lasts."""
@@ -100,7 +108,8 @@ def run(
         Sidecar(files=len(files)) as filer,
         Identification(work, hasher, takers=min(settings.jobs, len(work))) as identification,
     ):
-        _load(settings, identification, watcher, report, terms, sidecar=filer)
+        parts_ahead = _parts_ahead(work, settings.jobs)
+        _load(settings, identification, watcher, report, terms, sidecar=filer, parts_ahead=parts_ahead)
     report.seconds = time.monotonic() - started
 
 
@@ -132,6 +141,7 @@ def _load(
     terms: Contract | None,
     *,
     sidecar: Sidecar,
+    parts_ahead: int,
 ) -> None:
     # Heavy imports stand here, since a run that finds nothing needs none of them, and the first files are hashed
     # meanwhile.
@@ -154,7 +164,14 @@ def _load(
         # The workers are joined out here: CPython 3.11 was seen to skip a handler in the very frame that waits, where
         # Ctrl-C came at its loop's jump.
         with Workers(
-            settings, terms, conninfo, identification, watcher, sidecar=sidecar, index_bytes=index_bytes
+            settings,
+            terms,
+            conninfo,
+            identification,
+            watcher,
+            sidecar=sidecar,
+            index_bytes=index_bytes,
+            parts_ahead=parts_ahead,
         ) as workers:
             for outcomes in workers.outcomes():
                 report.add(outcomes)

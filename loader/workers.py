@@ -38,6 +38,7 @@ class Workers:
         *,
         sidecar: Sidecar,
         index_bytes: int,
+        parts_ahead: int,
     ) -> None:
         self._settings = settings
         self._contract = contract
@@ -48,6 +49,7 @@ class Workers:
         self._done: queue.SimpleQueue[Sequence[FileOutcome] | BaseException | None] = queue.SimpleQueue()
         self._seen = SeenKeys()
         self._index_bytes = index_bytes
+        self._parts_ahead = parts_ahead
         self._stopped = threading.Event()  # no further batch is begun
         self._abandoned = threading.Event()  # the load in hand is given up, too
         self._sessions = [
@@ -132,7 +134,7 @@ class Workers:
                     seen=self._seen,
                     index_bytes=self._index_bytes,
                 )
-                with pipeline.loads(self._identification.batches()) as loads:
+                with pipeline.loads(self._identification.batches(), parts_ahead=self._parts_ahead) as loads:
                     session.retrying(session.connection)  # while the first rows are being read
                     for load in loads:
                         if self._stopped.is_set():

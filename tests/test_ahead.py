@@ -54,30 +54,36 @@ def names(load: ahead.Load) -> list[str]:
     return [item.outcome.name for item in load.items]
 
 
-def test_each_load_comes_with_its_own_parts() -> None:
-    with ahead.loads([batch("a", "bb"), batch("ccc"), batch("-", "dddd")], counted) as loads:
+@pytest.fixture(params=[1, 3])
+def depth(request: pytest.FixtureRequest) -> int:
+    """How many parts the reading is ahead."""
+    return int(request.param)
+
+
+def test_each_load_comes_with_its_own_parts(depth: int) -> None:
+    with ahead.loads([batch("a", "bb"), batch("ccc"), batch("-", "dddd")], counted, depth=depth) as loads:
         found = [(names(load), [rows.read for rows in load.parts() if isinstance(rows, Checked)]) for load in loads]
     assert found == [(["a", "bb"], [[(0, 1)], [(1, 2)]]), (["ccc"], [[(0, 3)]]), (["-", "dddd"], [[(0, 4)]])]
 
 
-def test_the_next_load_is_begun_before_this_one_is_over() -> None:
+def test_the_next_load_is_begun_before_this_one_is_over(depth: int) -> None:
     begun: dict[str, threading.Event] = {"a": threading.Event(), "b": threading.Event()}
 
     def noting(items: Sequence[Item]) -> Generator[Part]:
         begun[items[0].outcome.name].set()
         yield part(0, 1)
 
-    with ahead.loads([batch("a"), batch("b")], noting) as loads:
+    with ahead.loads([batch("a"), batch("b")], noting, depth=depth) as loads:
         assert len(list(next(loads).parts())) == 1
         assert begun["b"].wait(10)
 
 
-def test_no_part_is_kept_once_the_next_one_is_taken() -> None:
+def test_no_part_is_kept_once_the_next_one_is_taken(depth: int) -> None:
     def many(_: Sequence[Item]) -> Generator[Part]:
         for number in range(5):
             yield part(number, 1)
 
-    with ahead.loads([batch("a")], many) as loads:
+    with ahead.loads([batch("a")], many, depth=depth) as loads:
         load = next(loads)
         frames = [
             weakref.ref(found.unit) for found in load.parts() if isinstance(found, Checked) and found.unit is not None
@@ -86,12 +92,12 @@ def test_no_part_is_kept_once_the_next_one_is_taken() -> None:
 
 
 @pytest.mark.parametrize("taken", [0, 1, 3])
-def test_parts_that_nobody_takes_do_not_get_into_the_next_load(taken: int) -> None:
+def test_parts_that_nobody_takes_do_not_get_into_the_next_load(taken: int, depth: int) -> None:
     def many(items: Sequence[Item]) -> Generator[Part]:
         for number in range(5):
             yield part(number, len(items[0].outcome.name))
 
-    with ahead.loads([batch("a"), batch("bb")], many) as loads:
+    with ahead.loads([batch("a"), batch("bb")], many, depth=depth) as loads:
         parts = next(loads).parts()
         for _ in range(taken):
             next(parts)
@@ -100,7 +106,7 @@ def test_parts_that_nobody_takes_do_not_get_into_the_next_load(taken: int) -> No
         ]
 
 
-def test_a_load_that_is_given_up_is_not_read_to_its_end() -> None:
+def test_a_load_that_is_given_up_is_not_read_to_its_end(depth: int) -> None:
     given: list[int] = []
 
     def endless(_: Sequence[Item]) -> Generator[Part]:
@@ -108,21 +114,21 @@ def test_a_load_that_is_given_up_is_not_read_to_its_end() -> None:
             given.append(len(given))
             yield part(0, 1)
 
-    with ahead.loads([batch("a"), batch("b")], endless) as loads:
+    with ahead.loads([batch("a"), batch("b")], endless, depth=depth) as loads:
         next(next(loads).parts())
         assert names(next(loads)) == ["b"]
     assert len(given) < 10
 
 
 @pytest.mark.parametrize("error", [GONE, ValueError("x"), pl.exceptions.PanicException("x")])
-def test_what_ends_the_reading_of_a_load_is_raised_by_that_load_alone(error: BaseException) -> None:
+def test_what_ends_the_reading_of_a_load_is_raised_by_that_load_alone(error: BaseException, depth: int) -> None:
     def failing(items: Sequence[Item]) -> Generator[Part]:
         yield part(0, 1)
         if items[0].outcome.name == "bad":
             raise error
         yield part(0, 2)
 
-    with ahead.loads([batch("bad"), batch("good")], failing) as loads:
+    with ahead.loads([batch("bad"), batch("good")], failing, depth=depth) as loads:
         parts = next(loads).parts()
         next(parts)
         with pytest.raises(type(error)):
@@ -130,31 +136,31 @@ def test_what_ends_the_reading_of_a_load_is_raised_by_that_load_alone(error: Bas
         assert len(list(next(loads).parts())) == 2
 
 
-def test_an_item_with_trouble_does_not_end_its_load() -> None:
+def test_an_item_with_trouble_does_not_end_its_load(depth: int) -> None:
     def troubled(_: Sequence[Item]) -> Generator[Part]:
         yield Trouble(0, GONE)
         yield part(1, 1)
 
-    with ahead.loads([batch("a", "b")], troubled) as loads:
+    with ahead.loads([batch("a", "b")], troubled, depth=depth) as loads:
         trouble, rows = next(loads).parts()
     assert trouble == Trouble(0, GONE)
     assert isinstance(rows, Checked)
     assert rows.read == [(1, 1)]
 
 
-def test_a_run_that_is_given_up_ends_all_loads() -> None:
+def test_a_run_that_is_given_up_ends_all_loads(depth: int) -> None:
     def given_up(_: Sequence[Item]) -> Generator[Part]:
         yield part(0, 1)
         raise Abandoned("given up")
 
-    with ahead.loads([batch("a"), batch("b")], given_up) as loads:
+    with ahead.loads([batch("a"), batch("b")], given_up, depth=depth) as loads:
         parts = next(loads).parts()
         next(parts)
         with pytest.raises(Abandoned):
             next(parts)
 
 
-def test_leaving_early_closes_what_is_being_read() -> None:
+def test_leaving_early_closes_what_is_being_read(depth: int) -> None:
     closed = threading.Event()
 
     def reading(_: Sequence[Item]) -> Generator[Part]:
@@ -167,7 +173,7 @@ def test_leaving_early_closes_what_is_being_read() -> None:
     def batches() -> Iterator[list[Identified]]:
         yield batch("a")
 
-    with ahead.loads(batches(), reading) as loads:
+    with ahead.loads(batches(), reading, depth=depth) as loads:
         next(next(loads).parts())
     assert closed.wait(10)
 

@@ -60,3 +60,9 @@ def test_few_files_are_one_load() -> None:
 
 def test_what_two_jobs_share_is_cut_in_halves() -> None:
     assert loads([SMALL] * 20, 2) == [[SMALL] * 10] * 2
+
+
+def test_one_jobs_small_files_are_read_further_ahead_than_what_takes_more_room() -> None:
+    few, many = [[*files([10])]], [files([10] * 3), files([10] * 2)]
+    assert run._parts_ahead(many, 1) > run._parts_ahead(few, 1) == run._parts_ahead([*many, *few], 1)
+    assert run._parts_ahead(many, 2) == run._parts_ahead(few, 1)
