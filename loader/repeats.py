@@ -23,7 +23,8 @@ def suspects(columns: Columns, lines: Sequence[bytes], contract: Contract) -> It
     """
     documents = [series for series in columns.values() if series.dtype == pl.Binary]
     for row in range(len(lines)) if len(lines) <= _FEW else _roomy(columns, lines):
-        if _may_repeat(lines[row], [series[row] for series in documents], contract):
+        line = lines[row]
+        if _looks_so(line, contract) and _may_repeat(line, [series[row] for series in documents], contract):
             yield row
 
 
@@ -63,9 +64,7 @@ def in_line(line: bytes, contract: Contract) -> list[Problem]:
 
 
 def _may_repeat(line: bytes, documents: Sequence[bytes | None], contract: Contract) -> bool:
-    """Say whether a key could stand twice in `line`, by counting keys outside of the nested documents."""
-    if not _looks_so(line, contract):
-        return False
+    """Say whether a key could stand twice in `line`, which looks so, by counting keys outside of nested documents."""
     rest = line
     for document in documents:
         if document is not None and document.startswith((b"{", b"[")):  # Of a scalar the like may stand inside a key.
