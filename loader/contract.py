@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,10 @@ UUID = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F
 
 # The check of an object's text that looks no further than where it begins.
 _OBJECT = r"^[ \t\r\n]*\{"
+
+# Each contract is imported under one name, by which Pandera looks for the types that a model mentions: whoever imports
+# another one meanwhile would take it away.
+_ONE_CONTRACT = threading.Lock()
 
 # Pandera's own checks and the codes of their failures, where a field's metadata says nothing else.
 _DEFAULT_CODES = {
@@ -104,20 +109,13 @@ def load(folder: Path | None = None) -> Contract:
         UsageError: it can't be imported, holds no model, or names a type that the loader does not know.
     """
     folder = (folder or bundled("contracts")).resolve()
-    with _reported(folder):
-        module = _import(folder)
-    models = [
-        item
-        for item in vars(module).values()
-        if isinstance(item, type) and issubclass(item, pa.DataFrameModel) and item.__module__ == module.__name__
-    ]
     where = f"contract {folder / 'events.py'}"
-    if len(models) != 1:
-        raise UsageError(f"{where}: expected one pandera DataFrameModel, found {len(models)}")
-    with _reported(folder):
-        schema = models[0].to_schema()
+    with _ONE_CONTRACT:
+        model = _model(folder, where)
+        with _reported(folder):
+            schema = model.to_schema()
     _check_supported(schema, where)
-    metadata = (models[0].get_metadata() or {}).get(None, {}).get("dataframe") or {}
+    metadata = (model.get_metadata() or {}).get(None, {}).get("dataframe") or {}
     unknown = metadata.get("unknown_fields", "reject")
     if unknown not in ("reject", "ignore"):
         raise UsageError(f"{where}: unknown_fields is {unknown!r}; it can be 'reject' or 'ignore'")
@@ -137,6 +135,19 @@ def load(folder: Path | None = None) -> Contract:
     )
 
 
+def _model(folder: Path, where: str) -> type[pa.DataFrameModel]:
+    with _reported(folder):
+        module = _import(folder)
+    models = [
+        item
+        for item in vars(module).values()
+        if isinstance(item, type) and issubclass(item, pa.DataFrameModel) and item.__module__ == module.__name__
+    ]
+    if len(models) != 1:
+        raise UsageError(f"{where}: expected one pandera DataFrameModel, found {len(models)}")
+    return models[0]
+
+
 def _import(folder: Path) -> ModuleType:
     """Import `contracts.events` from `folder`, and from nowhere else.
 
@@ -145,7 +156,7 @@ def _import(folder: Path) -> ModuleType:
     """
     package = ModuleType("contracts")
     package.__path__ = [str(folder)]
-    for name in [name for name in sys.modules if name == "contracts" or name.startswith("contracts.")]:
+    for name in [name for name in list(sys.modules) if name == "contracts" or name.startswith("contracts.")]:
         del sys.modules[name]
     sys.modules["contracts"] = package
     importlib.invalidate_caches()

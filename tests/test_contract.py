@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import polars as pl
@@ -462,6 +463,17 @@ def test_a_contract_that_says_no_more_has_no_version_and_rejects_unknown_fields(
 def test_unknown_fields_are_rejected_or_ignored_and_nothing_else(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unknown_fields is 'drop'; it can be 'reject' or 'ignore'"):
         custom(tmp_path, "", unknown="drop")
+
+
+def test_threads_that_load_contracts_do_not_disturb_each_other() -> None:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)  # Otherwise a thread is seldom interrupted in the middle of an import.
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            loaded = list(pool.map(lambda _: contract.load(), range(60)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert {terms.fields for terms in loaded} == {BUNDLED.fields}
 
 
 def test_a_contract_can_import_its_neighbours_and_no_other_contracts(tmp_path: Path) -> None:
