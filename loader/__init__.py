@@ -14,8 +14,8 @@ A file's way through the modules, in order:
                  which keys came before; uuids                        (pure)
     encode       rows -> the binary COPY format                        (pure)
     staging      COPY into events or the staging table
-    merge        units -> events, rows with known keys some units later (put_off); compare tells duplicates from
-                 conflicts, over a second session too (comparer)
+    merge        units -> events, rows with known keys some units later (put_off), with what was made of them ahead
+                 (prepared); compare tells duplicates from conflicts, over a second session too (comparer)
     aside        what is neither stored nor a duplicate, and why
     account      where each row went                                   (pure)
     ledger       which contents were loaded, with their counts

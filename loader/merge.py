@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Generator, Iterable
-from typing import NamedTuple
 
 import polars as pl
 import psycopg
@@ -25,24 +24,13 @@ from loader.database import Connection, UuidArray, compose, identifiers, is_abou
 from loader.encode import begun
 from loader.errors import AccountingError
 from loader.model import Counts
-from loader.put_off import Apart, Keys, PutOff, apart, beginnings_of
+from loader.prepared import Encoded, Prepared
+from loader.put_off import Apart, PutOff, apart, beginnings_of
 from loader.units import AGAIN
 
 # Fewer rows than this are not worth another way than the plain one.
 _FEW = 100
 _EMPTY_INDEX_BYTES = 8192  # the first page of a B-tree holds no keys
-Encoded = Generator[bytes]  # rows in COPY's format
-
-
-class Ahead(NamedTuple):
-    """What can be made of a unit before its turn comes.
-
-    Polars would wait for its threads, which decode what comes later, and Postgres for it.
-    """
-
-    new_keys: Keys  # of the rows that are not AGAIN, ascending
-    again: Apart  # the others
-    encoded: Encoded | None  # the beginning of what will be copied, most likely: those that are not AGAIN
 
 
 class Merger:
@@ -83,24 +71,32 @@ class Merger:
         """Whether nothing was met so far that was stored before and is not AGAIN."""
         return self._expects_new
 
-    def look_ahead(self, units: Iterable[pl.DataFrame]) -> Generator[tuple[pl.DataFrame, Ahead | None]]:
+    def look_ahead(self, units: Iterable[pl.DataFrame]) -> Generator[tuple[pl.DataFrame, Prepared | None]]:
         """Yield units, and what can be made of them ahead: by another thread, so that Postgres need not wait for it.
 
         None where it is most likely not needed, since all rows are stored already.
         """
+        is_awaited = True  # The first is: what is made of it is made while it is copied.
         for unit in units:
             if self.expects_known:
                 yield unit, None
                 continue
-            is_new = ~unit[AGAIN]
-            may_copy = self._expects_new and self._may_copy is not False and unit.height >= _FEW
-            encoded = begun(unit, self._contract, is_new) if may_copy and is_new.any() else None
-            yield unit, _ahead(unit)._replace(encoded=encoded)
+            prepared = Prepared(unit, None if is_awaited else self._begun(unit))
+            if not is_awaited:
+                prepared.make()
+            yield unit, prepared
+            prepared.make()
+            is_awaited = False
 
-    def merge(self, unit: pl.DataFrame, ahead: Ahead | None = None) -> None:
+    def _begun(self, unit: pl.DataFrame) -> Encoded | None:
+        is_new = ~unit[AGAIN]
+        may_copy = self._expects_new and self._may_copy is not False and unit.height >= _FEW
+        return begun(unit, self._contract, is_new) if may_copy and is_new.any() else None
+
+    def merge(self, unit: pl.DataFrame, prepared: Prepared | None = None) -> None:
         """Merge all rows of `unit` (`units.in_merge_order`).
 
-        ahead: what `look_ahead` made of it.
+        prepared: what `look_ahead` made of it.
 
         Raises:
             AccountingError: rows were neither inserted nor found in `events`.
@@ -110,22 +106,22 @@ class Merger:
         if was_compared and self._is_known(unit):
             return
         self._settle_compared()
-        self._merge(unit, ahead, was_compared=was_compared)
+        self._merge(unit, prepared, was_compared=was_compared)
 
-    def _merge(self, unit: pl.DataFrame, ahead: Ahead | None = None, *, was_compared: bool = False) -> None:
+    def _merge(self, unit: pl.DataFrame, prepared: Prepared | None = None, *, was_compared: bool = False) -> None:
         self.expects_known = False
         rest = unit
         if unit.height >= _FEW and self._can_copy():
-            ahead = ahead or _ahead(unit)
+            prepared = prepared or Prepared(unit)
             # Not even where the key is not stored after all: it may have been rolled back, or only look like it.
-            if self._put_off.are_overtaken(ahead.new_keys):
+            if not self._put_off.is_empty and self._put_off.are_overtaken(prepared.new_keys):
                 self._merge_put_off()
-            rest = self._copy_new(unit, ahead)
+            rest = self._copy_new(unit, prepared)
         if rest.is_empty() or (self.expects_known and not was_compared and self._find_all(rest)):
             return
         is_whole = rest.height == unit.height
-        if ahead is not None and rest is ahead.again.rows:
-            self._put_off.add(ahead.again)
+        if prepared is not None and rest is prepared.again.rows:
+            self._put_off.add(prepared.again)
         else:
             self._put_off.add(Apart(rest, beginnings_of(rest)) if is_whole else apart(rest))
         if is_whole or self._put_off.are_many:
@@ -211,11 +207,11 @@ class Merger:
             self._may_copy = row is not None and row[0]
         return self._may_copy
 
-    def _copy_new(self, unit: pl.DataFrame, ahead: Ahead) -> pl.DataFrame:
+    def _copy_new(self, unit: pl.DataFrame, prepared: Prepared) -> pl.DataFrame:
         """Copy the rows with new keys straight into `events`; return the others, or all where Postgres refuses."""
         if self._expects_new:
             try:
-                return ahead.again.rows if self._copy(unit, ~unit[AGAIN], ahead.encoded) else unit
+                return prepared.again.rows if self._copy(unit, ~unit[AGAIN], prepared.encoded) else unit
             except errors.UniqueViolation:
                 self._expects_new, self._may_expect_new = False, False
         is_known = self._look_up(unit[KEY])
@@ -288,8 +284,3 @@ def index_bytes(connection: Connection) -> int:
     """Return how large the index on event_id is."""
     row = connection.execute(resources.sql("key_size")).fetchone()
     return row[0] if row else 0
-
-
-def _ahead(unit: pl.DataFrame) -> Ahead:
-    again = unit[AGAIN]
-    return Ahead(beginnings_of(unit.select(KEY).filter(~again)), apart(unit.filter(again)), encoded=None)

@@ -36,6 +36,11 @@ class PutOff:
         self._some.append(rows)
 
     @property
+    def is_empty(self) -> bool:
+        """Whether there is none."""
+        return not self._some
+
+    @property
     def are_many(self) -> bool:
         """Say whether it is time to merge them."""
         return len(self._some) == _MOST_UNITS or sum(len(some.keys) for some in self._some) > _MOST_ROWS
