@@ -13,6 +13,8 @@ from loader.errors import FileRefused, FileUnavailable
 from loader.landing import LandingFile
 
 _AT_ONCE_BYTES = 1 << 20
+# So much is hashed at once, at most: after each piece the interpreter has to be waited for, which imports beside it.
+_HASHED_BYTES = 8 << 20
 
 File = BytesIO | FileIO
 
@@ -103,7 +105,7 @@ def fingerprint(file: File, on_read: Callable[[], None] = lambda: None) -> bytes
     if isinstance(file, BytesIO):
         return hashlib.sha256(file.getbuffer()).digest()
     digest = hashlib.sha256()
-    buffer = memoryview(bytearray(_AT_ONCE_BYTES))
+    buffer = memoryview(bytearray(min(_HASHED_BYTES, max(1, _status(file.fileno()).st_size))))
     with reading():
         while size := file.readinto(buffer):
             digest.update(buffer[:size])
