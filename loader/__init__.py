@@ -25,8 +25,8 @@ A file's way through the modules, in order:
 
 Around it:
 
-    pipeline     strings the stages together in one transaction, item by item; prefetch lets them overlap, and ahead
-                 lets loads
+    pipeline     strings the stages together in one transaction, item by item; prefetch lets them overlap
+    reading      begins with the first of them before there is a database, and with each load before its turn (ahead)
     workers      several pipelines side by side, each over a database session of its own
     run          one whole run; progress and report show it; rehearse does it without a database
     cli          the command line, with commands (one module each); settings and conninfo say what is meant

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from loader import ledger
 from loader.errors import FileProblem
 from loader.landing import LandingFile
-from loader.model import Counts, FileOutcome, Status
+from loader.model import Counts, Entry, FileOutcome, Status
 from loader.names import printable
 from loader.reject_file import RejectFile
 
@@ -35,10 +34,10 @@ class Item:
         """Where the rejects are or will be, in a form that can be printed; None where there are none."""
         return None if self.rejects is None or self.rejects.is_empty else printable(self.rejects.path)
 
-    def entry(self, contract_version: str, problem: FileProblem | None = None) -> ledger.Entry:
+    def entry(self, contract_version: str, problem: FileProblem | None = None) -> Entry:
         """Return the file's row for the ledger: refused with `problem`, or loaded."""
         first_error = self.rejects.first_error if self.rejects is not None else None
-        return ledger.Entry(
+        return Entry(
             file_id=self.file_id,
             sha256=self.digest,
             name=self.outcome.name,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum, auto
 
 import msgspec
@@ -13,7 +13,7 @@ from psycopg.types.json import Json
 
 from loader import __version__, database, resources
 from loader.database import Connection
-from loader.model import Counts, Status
+from loader.model import Counts, Entry, Status
 
 
 class Claim(Enum):
@@ -22,25 +22,6 @@ class Claim(Enum):
     TAKEN = auto()
     BUSY = auto()  # another loader has it in hand
     LOADED = auto()  # it was loaded before
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A file's row in the ledger, about to be written."""
-
-    file_id: int
-    sha256: bytes
-    name: str
-    size: int
-    status: Status
-    contract_version: str
-    counts: Counts
-    seconds: float
-    error_code: str | None = None
-    first_error: str | None = None
-    quarantine: str | None = None
-    reject_codes: Mapping[str, int] = field(default_factory=dict)
-    replay_of: bytes | None = None  # the content whose rejects these rows were
 
 
 @dataclass(frozen=True, slots=True)

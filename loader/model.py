@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
@@ -111,3 +111,22 @@ class FileOutcome:
     quarantine: str | None = None
     error_code: str | None = None
     error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file's row in the ledger, about to be written."""
+
+    file_id: int
+    sha256: bytes
+    name: str
+    size: int
+    status: Status
+    contract_version: str
+    counts: Counts
+    seconds: float
+    error_code: str | None = None
+    first_error: str | None = None
+    quarantine: str | None = None
+    reject_codes: Mapping[str, int] = field(default_factory=dict)
+    replay_of: bytes | None = None  # the content whose rejects these rows were

@@ -12,19 +12,18 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing
-from itertools import chain, groupby, repeat
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from itertools import groupby, repeat
 from pathlib import Path
 
 import polars as pl
 import psycopg
 
-from loader import account, ahead, aside, landing, ledger, merge, resources
+from loader import account, aside, landing, ledger, merge, resources
 from loader.ahead import Load, Part, Trouble
 from loader.comparer import Comparer
-from loader.contract import Contract
-from loader.decode import BlockReader, Source, find_raw
+from loader.decode import Source, find_raw
 from loader.errors import (
     Abandoned,
     AccountingError,
@@ -34,20 +33,17 @@ from loader.errors import (
     FileUnavailable,
     UsageError,
 )
-from loader.identify import Identified
 from loader.item import Item
 from loader.model import Counts, Problem, Reject, Status
 from loader.names import printable
 from loader.prefetch import prefetched
 from loader.publish import Publisher
 from loader.quarantine import QuarantineError
+from loader.reading import Reading
 from loader.seen import SeenKeys
 from loader.session import Session
 from loader.settings import Budget
 from loader.sidecar import Sidecar
-from loader.units import Units
-
-Progress = Callable[[int, int, int], None]  # bytes read, rows read, rows rejected since the last call
 
 
 class Pipeline:
@@ -56,45 +52,20 @@ class Pipeline:
     def __init__(
         self,
         session: Session,
-        contract: Contract,
+        reading: Reading,
         sidecar: Sidecar,
         *,
         landing_folder: Path,
         budget: Budget,
-        max_line_bytes: int,
-        progress: Progress,
-        seen: SeenKeys,
-        index_bytes: int,
     ) -> None:
         self._session = session
-        self._contract = contract
+        self._contract = reading.contract
         self._sidecar = sidecar
-        self._seen = seen
-        self._index_bytes = index_bytes  # of the index on event_id, when it was last looked at
+        self._reading = reading
         self._landing = landing_folder
         self._budget = budget
-        self._progress = progress
-        self._max_line_bytes = max_line_bytes
         # Reading a file again, for the rows that were set aside, is no progress; but it may be given up, too.
-        self._second_reader = BlockReader(
-            contract, max_line_bytes=max_line_bytes, advance=lambda _: self._progress(0, 0, 0)
-        )
-
-    def loads(
-        self, batches: Iterable[Sequence[Identified]], *, parts_ahead: int
-    ) -> AbstractContextManager[Iterator[Load]]:
-        """Return the loads of `batches`, whose rows are read from now on, for as long as the context lasts."""
-        are_awaited = chain([True], repeat(False))  # The rows of each later load are read beside the one before.
-        return ahead.loads(
-            batches, lambda items: self._parts(items, self._seen, is_awaited=next(are_awaited)), depth=parts_ahead
-        )
-
-    def _parts(self, items: Sequence[Item], seen: SeenKeys, *, is_awaited: bool) -> Generator[Part]:
-        # A reader for each time: one load may be read again while the next is begun.
-        reader = BlockReader(self._contract, max_line_bytes=self._max_line_bytes, advance=self._advance)
-        validated = ahead.validated(reader, self._contract, self._progress, items, is_awaited=is_awaited)
-        with prefetched(validated, depth=1) as parts:
-            yield from ahead.united(parts, Units(self._contract, seen, index_bytes=self._index_bytes))
+        self._second_reader = reading.reader(lambda _: reading.check())
 
     def load(self, load: Load) -> Iterator[list[Item]]:
         """Load files in one transaction, or in several where that can't be; yield those whose fate is certain.
@@ -104,7 +75,7 @@ class Pipeline:
         Raises:
             DatabaseError: the database can't be used; files without an outcome are untouched.
             UsageError: the contract can't be applied.
-            Abandoned: the run is being given up; so may `progress` say, which is called now and then.
+            Abandoned: the run is being given up.
         """
         for item in load.items:
             item.started = time.monotonic()
@@ -159,8 +130,8 @@ class Pipeline:
                 if load is not None and len(taken) < len(items):
                     load.end()  # It has rows of the others, too.
                     load = None
-                seen = self._seen if load is not None else SeenKeys()  # Who begins anew has seen nothing.
-                parts = load.parts() if load is not None else self._parts(taken, seen, is_awaited=True)
+                seen = self._reading.seen if load is not None else SeenKeys()  # Who begins anew has seen nothing.
+                parts = load.parts() if load is not None else self._reading.parts(taken, seen, is_awaited=True)
                 ready = context.enter_context(closing(parts))
                 later = self._stages(connection, taken, publisher, seen, ready, is_alone=len(items) == 1) + later
         return later
@@ -212,7 +183,7 @@ class Pipeline:
         later: list[list[Item]] = []
         with Comparer(self._session.second, self._contract) as comparer:
             merger = merge.Merger(connection, self._contract, expects_new=seen.expects_new, comparer=comparer)
-            self._index_bytes = merger.index_bytes
+            self._reading.know_index(merger.index_bytes)
             units = self._units(parts, items, later, publisher)
             with prefetched(merger.look_ahead(units), depth=1) as ready:
                 for unit, ahead_of_it in ready:
@@ -275,9 +246,6 @@ class Pipeline:
             for line, raw in find_raw(self._second_reader, Source(item.file, file_id), lines()):
                 assert item.rejects is not None  # noqa: S101 # set when the item was taken
                 item.rejects.add([Reject(file_id, line, (problems.popleft(),), raw)])
-
-    def _advance(self, size: int) -> None:
-        self._progress(size, 0, 0)
 
     @staticmethod
     def _reject(item: Item, rejects: Sequence[Reject]) -> None:

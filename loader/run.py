@@ -6,7 +6,7 @@ import gc
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -145,14 +145,20 @@ def _load(
 ) -> None:
     # Heavy imports stand here, since a run that finds nothing needs none of them, and the first files are hashed
     # meanwhile.
-    with _lean_imports():
-        from loader import contract, merge, migrate, scratch
-        from loader.database import connected, refuse_pooler, reported
-        from loader.workers import Workers
+    with ExitStack() as context:
+        with _lean_imports():
+            from loader import contract
+            from loader.reading import Reading
 
-    terms = terms or contract.load(settings.contracts)
-    scratch.sweep(settings.landing / landing.QUARANTINE)
-    with database(settings) as conninfo:
+            terms = terms or contract.load(settings.contracts)
+            reading = Reading(terms, identification, watcher.progress, max_line_bytes=settings.max_line_bytes)
+            loads = context.enter_context(reading.loads(parts_ahead=parts_ahead))
+            from loader import merge, migrate, scratch
+            from loader.database import connected, refuse_pooler, reported
+            from loader.workers import Workers
+
+        scratch.sweep(settings.landing / landing.QUARANTINE)
+        conninfo = context.enter_context(database(settings))
         with connected(conninfo) as connection:
             with reported("looking for a pooler"):
                 refuse_pooler(connection, conninfo)
@@ -160,19 +166,10 @@ def _load(
                 watcher.notify(f"migrated: {name}")
             migrate.check_events(connection, terms)
             with reported("looking at the size of events"):
-                index_bytes = merge.index_bytes(connection)
+                reading.know_index(merge.index_bytes(connection))
         # The workers are joined out here: CPython 3.11 was seen to skip a handler in the very frame that waits, where
         # Ctrl-C came at its loop's jump.
-        with Workers(
-            settings,
-            terms,
-            conninfo,
-            identification,
-            watcher,
-            sidecar=sidecar,
-            index_bytes=index_bytes,
-            parts_ahead=parts_ahead,
-        ) as workers:
+        with Workers(settings, conninfo, reading, loads, watcher, sidecar=sidecar) as workers:
             for outcomes in workers.outcomes():
                 report.add(outcomes)
                 watcher.finished(outcomes)

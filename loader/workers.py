@@ -9,13 +9,11 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
-from loader.contract import Contract
-from loader.errors import Abandoned
-from loader.identify import Identification
+from loader.ahead import Load
 from loader.model import FileOutcome
 from loader.pipeline import Pipeline
+from loader.reading import Reading
 from loader.run import Watcher
-from loader.seen import SeenKeys
 from loader.session import Session
 from loader.settings import Settings
 from loader.settle import Settler
@@ -26,38 +24,31 @@ _PATIENCE_SECONDS = 5.0  # for what has been cancelled
 
 
 class Workers:
-    """A worker for each taker of `identification`; they take batches in order, for as long as the context lasts."""
+    """A worker for each taker of a reading; they take its loads in order, for as long as the context lasts."""
 
     def __init__(
         self,
         settings: Settings,
-        contract: Contract,
         conninfo: str,
-        identification: Identification,
+        reading: Reading,
+        loads: Sequence[Iterator[Load]],
         watcher: Watcher,
         *,
         sidecar: Sidecar,
-        index_bytes: int,
-        parts_ahead: int,
     ) -> None:
+        """loads: what each worker loads, as `reading` gives them."""
         self._settings = settings
-        self._contract = contract
         self._watcher = watcher
-        self._identification = identification
+        self._reading = reading
         self._sidecar = sidecar
         # Each worker ends with None, or with the error that ended it.
         self._done: queue.SimpleQueue[Sequence[FileOutcome] | BaseException | None] = queue.SimpleQueue()
-        self._seen = SeenKeys()
-        self._index_bytes = index_bytes
-        self._parts_ahead = parts_ahead
         self._stopped = threading.Event()  # no further batch is begun
         self._abandoned = threading.Event()  # the load in hand is given up, too
-        self._sessions = [
-            Session(conninfo, contract, self._notify, self._abandoned) for _ in range(identification.takers)
-        ]
+        self._sessions = [Session(conninfo, reading.contract, self._notify, self._abandoned) for _ in loads]
         self._threads = [
-            threading.Thread(target=self._work, args=(session,), name="loader-worker", daemon=True)
-            for session in self._sessions
+            threading.Thread(target=self._work, args=work, name="loader-worker", daemon=True)
+            for work in zip(self._sessions, loads, strict=True)
         ]
 
     def __enter__(self) -> Self:
@@ -75,7 +66,7 @@ class Workers:
         """
         self._stopped.set()
         self._abandoned.set()
-        self._identification.give_up()
+        self._reading.give_up()
         patience_ends = time.monotonic() + _PATIENCE_SECONDS
         while any(thread.is_alive() for thread in self._threads):
             # A network that drops everything would be waited for without an end.
@@ -112,35 +103,25 @@ class Workers:
         if not self._abandoned.is_set():  # After Ctrl-C a lost connection is no news.
             self._watcher.notify(line)
 
-    def _progress(self, size: int, rows: int, rejected: int) -> None:
-        if self._abandoned.is_set():
-            raise Abandoned("the run is given up")
-        self._watcher.progress(size, rows, rejected)
-
     def _settler(self, session: Session) -> Settler:
-        return Settler(session, self._sidecar, self._settings.landing, self._contract.version, self._done.put)
+        return Settler(session, self._sidecar, self._settings.landing, self._reading.contract.version, self._done.put)
 
-    def _work(self, session: Session) -> None:
+    def _work(self, session: Session, loads: Iterator[Load]) -> None:
         try:
             with session, self._settler(session) as settler:
                 pipeline = Pipeline(
                     session,
-                    self._contract,
+                    self._reading,
                     self._sidecar,
                     landing_folder=self._settings.landing,
                     budget=self._settings.budget,
-                    max_line_bytes=self._settings.max_line_bytes,
-                    progress=self._progress,
-                    seen=self._seen,
-                    index_bytes=self._index_bytes,
                 )
-                with pipeline.loads(self._identification.batches(), parts_ahead=self._parts_ahead) as loads:
-                    session.retrying(session.connection)  # while the first rows are being read
-                    for load in loads:
-                        if self._stopped.is_set():
-                            break
-                        for items in pipeline.load(load):
-                            settler.add(items)
+                session.retrying(session.connection)  # while the first rows are being read
+                for load in loads:
+                    if self._stopped.is_set():
+                        break
+                    for items in pipeline.load(load):
+                        settler.add(items)
             self._done.put(None)
         except BaseException as error:  # noqa: BLE001 # raised again by whoever asked for the outcomes
             self._done.put(error)
