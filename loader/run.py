@@ -150,9 +150,10 @@ def _load(
             from loader import contract
             from loader.reading import Reading
 
-            terms = terms or contract.load(settings.contracts)
-            reading = Reading(terms, identification, watcher.progress, max_line_bytes=settings.max_line_bytes)
-            loads = context.enter_context(reading.loads(parts_ahead=parts_ahead))
+        terms = terms or contract.load(settings.contracts)
+        reading = Reading(terms, identification, watcher.progress, max_line_bytes=settings.max_line_bytes)
+        loads = context.enter_context(reading.loads(parts_ahead=parts_ahead))
+        with _lean_imports():
             from loader import merge, migrate, scratch
             from loader.database import connected, refuse_pooler, reported
             from loader.workers import Workers
