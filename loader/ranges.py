@@ -48,15 +48,17 @@ class Ranges:
         return sum(self._sizes)
 
     def add(self, frame: pl.DataFrame, size: int) -> None:
-        """Add rows of so many bytes."""
+        """Add rows of so many bytes; where nobody else has `frame`, it is gone before they are compressed."""
+        height = frame.height
         numbers = self._bounds.search_sorted(beginnings(frame[KEY]), side="right").to_numpy()
         order = np.argsort(numbers.astype(np.uint8), kind="stable")
         # One copy of all rows, from one chunk, instead of one for each range.
         (rows,) = frame.rechunk().select(pl.all().gather(order)).to_arrow().combine_chunks().to_batches()
+        del frame
         start = 0
         for number, count in enumerate(np.bincount(numbers, minlength=_RANGES).tolist()):
             if count:
-                share = max(1, size * count // frame.height)
+                share = max(1, size * count // height)
                 self._pieces[number].append(_piece(rows.slice(start, count), share))
                 self._sizes[number] += share
                 start += count

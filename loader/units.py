@@ -23,7 +23,7 @@ _SMALL_INDEX_BYTES = 64 << 20
 _INDEX_BYTES_PER_ROW = 40
 # Rows held back: two thirds of what has come so far, between these, so that Postgres need not wait for long.
 _LEAST_HELD_BYTES = 16 << 20
-_MOST_HELD_BYTES = 96 << 20
+_MOST_HELD_BYTES = 80 << 20
 
 
 class Units:
@@ -64,6 +64,7 @@ class Units:
         """Yield the units that it is time for; at the end, all that is left."""
         for rows in self._grouped(is_end=is_end):
             unit = in_merge_order(rows)
+            del rows  # Their columns would wait with the unit, texts apart as large as its own.
             yield unit.with_columns((unit[AGAIN] | self._seen.add(unit[KEY])).alias(AGAIN))
 
     def _grouped(self, *, is_end: bool) -> Iterator[pl.DataFrame]:
@@ -71,11 +72,7 @@ class Units:
         # The first is what there is, for Postgres waits for it.
         is_enough = self._gathered_bytes >= min(_UNIT_BYTES, self._before)
         if self._gathered and (is_enough or is_end or self._waiting):
-            rows = pl.concat(self._gathered)
-            self._gathered.clear()
-            self._before += self._gathered_bytes
-            self._gathered_bytes = 0
-            yield rows
+            yield pl.concat(self._taken())
         if self._are_mixed is None and len(self._waiting) == 2:  # noqa: PLR2004
             self._are_mixed = are_mixed(self._waiting[0][KEY], self._waiting[1][KEY])
         if self._are_mixed:
@@ -84,16 +81,21 @@ class Units:
             while self._waiting:
                 yield self._waiting.popleft()
 
+    def _taken(self) -> list[pl.DataFrame]:
+        """Return what is gathered, and have nothing gathered any more."""
+        frames, self._gathered = self._gathered, []
+        self._before += self._gathered_bytes
+        self._gathered_bytes = 0
+        return frames
+
     def _by_range(self, *, is_end: bool) -> Iterator[pl.DataFrame]:
         """Hold rows back by range of keys; yield those of the fullest ranges where enough are held."""
         if self._ranges is None:
             self._ranges = Ranges(self._waiting[0][KEY])
         while self._waiting:
-            rows = self._waiting.popleft()
-            size = _size(rows)
+            size = _size(self._waiting[0])
             self._come += size
-            self._ranges.add(rows, size)
-            del rows  # They are as large as what is held back.
+            self._ranges.add(self._waiting.popleft(), size)
             while self._ranges.size > min(max(self._come * 2 // 3, _LEAST_HELD_BYTES), _MOST_HELD_BYTES):
                 yield self._ranges.pop_fullest()
         if is_end:
