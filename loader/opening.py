@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from io import BytesIO, FileIO
+from itertools import count
 from pathlib import Path
 
 from loader.errors import FileRefused, FileUnavailable
 from loader.landing import LandingFile
+from loader.prefetch import prefetched
 
 _AT_ONCE_BYTES = 1 << 20
 # So much is hashed at once, at most: after each piece the interpreter has to be waited for, which imports beside it.
@@ -105,13 +107,27 @@ def fingerprint(file: File, on_read: Callable[[], None] = lambda: None) -> bytes
     if isinstance(file, BytesIO):
         return hashlib.sha256(file.getbuffer()).digest()
     digest = hashlib.sha256()
-    buffer = memoryview(bytearray(min(_HASHED_BYTES, max(1, _status(file.fileno()).st_size))))
-    with reading():
-        while size := file.readinto(buffer):
-            digest.update(buffer[:size])
+    size = _status(file.fileno()).st_size
+    pieces = _pieces(file, min(_HASHED_BYTES, max(1, size)))
+    # Of a large file one piece is read while another is hashed.
+    with reading(), prefetched(pieces, depth=1) if size > _HASHED_BYTES else nullcontext(pieces) as ready:
+        for piece in ready:
+            digest.update(piece)
             on_read()
         file.seek(0)
     return digest.digest()
+
+
+def _pieces(file: FileIO, size: int) -> Generator[memoryview]:
+    """Yield the bytes of a file, `size` at a time; a piece is good until the next but one is asked for."""
+    buffers: list[memoryview] = []
+    for number in count():
+        if len(buffers) < 2:  # noqa: PLR2004
+            buffers.append(memoryview(bytearray(size)))
+        buffer = buffers[number % 2]
+        if not (found := file.readinto(buffer)):
+            return
+        yield buffer[:found]
 
 
 @contextmanager

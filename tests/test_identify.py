@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
 
 import pytest
 
-from loader import identify, landing
+from loader import identify, landing, opening
 from loader.errors import Abandoned
 from loader.identify import Identification, Identified
 from loader.landing import LandingFile
@@ -81,3 +83,29 @@ def test_giving_up_ends_the_wait_of_takers(files: list[LandingFile]) -> None:
     given_up.give_up()
     with given_up, pytest.raises(Abandoned):
         list(given_up.batches())
+
+
+@pytest.mark.parametrize("size", [0, 1, 9, 10, 11, 20, 35, 1000])
+def test_the_hash_of_a_file_does_not_depend_on_the_pieces_it_is_read_in(
+    tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "_HASHED_BYTES", 10)
+    content = os.urandom(size)
+    (tmp_path / "a").write_bytes(content)
+    with FileIO(tmp_path / "a") as file:
+        assert opening.fingerprint(file) == hashlib.sha256(content).digest()
+        assert file.tell() == 0
+
+
+def test_who_gives_up_hashing_a_large_file_leaves_nobody_reading_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def give_up() -> None:
+        raise Abandoned("enough")
+
+    monkeypatch.setattr(opening, "_HASHED_BYTES", 10)
+    (tmp_path / "a").write_bytes(bytes(1000))
+    before = set(threading.enumerate())
+    with FileIO(tmp_path / "a") as file, pytest.raises(Abandoned):
+        opening.fingerprint(file, give_up)
+    assert set(threading.enumerate()) <= before
