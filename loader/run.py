@@ -153,7 +153,7 @@ def _load(
         terms = terms or contract.load(settings.contracts)
         reading = Reading(terms, identification, watcher.progress, max_line_bytes=settings.max_line_bytes)
         loads = context.enter_context(reading.loads(parts_ahead=parts_ahead))
-        with _lean_imports():
+        with _lean_imports():  # What talks to the database comes last: the first rows are read meanwhile.
             from loader import merge, migrate, scratch
             from loader.database import connected, refuse_pooler, reported
             from loader.workers import Workers
