@@ -7,7 +7,7 @@ import stat
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from io import BytesIO, FileIO
-from itertools import count
+from itertools import cycle
 from pathlib import Path
 
 from loader.errors import FileRefused, FileUnavailable
@@ -108,9 +108,9 @@ def fingerprint(file: File, on_read: Callable[[], None] = lambda: None) -> bytes
         return hashlib.sha256(file.getbuffer()).digest()
     digest = hashlib.sha256()
     size = _status(file.fileno()).st_size
-    pieces = _pieces(file, min(_HASHED_BYTES, max(1, size)))
-    # Of a large file one piece is read while another is hashed.
-    with reading(), prefetched(pieces, depth=1) if size > _HASHED_BYTES else nullcontext(pieces) as ready:
+    is_large = size > _HASHED_BYTES  # Then one piece is read while another is hashed.
+    pieces = _pieces(file, min(_HASHED_BYTES, max(1, size)), buffers=2 if is_large else 1)
+    with reading(), prefetched(pieces, depth=1) if is_large else nullcontext(pieces) as ready:
         for piece in ready:
             digest.update(piece)
             on_read()
@@ -118,13 +118,9 @@ def fingerprint(file: File, on_read: Callable[[], None] = lambda: None) -> bytes
     return digest.digest()
 
 
-def _pieces(file: FileIO, size: int) -> Generator[memoryview]:
-    """Yield the bytes of a file, `size` at a time; a piece is good until the next but one is asked for."""
-    buffers: list[memoryview] = []
-    for number in count():
-        if len(buffers) < 2:  # noqa: PLR2004
-            buffers.append(memoryview(bytearray(size)))
-        buffer = buffers[number % 2]
+def _pieces(file: FileIO, size: int, *, buffers: int) -> Generator[memoryview]:
+    """Yield the bytes of a file, `size` at a time; a piece is good until its buffer's turn comes again."""
+    for buffer in cycle([memoryview(bytearray(size)) for _ in range(buffers)]):
         if not (found := file.readinto(buffer)):
             return
         yield buffer[:found]
