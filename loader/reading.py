@@ -38,7 +38,7 @@ class Reading:
         self._max_line_bytes = max_line_bytes
         self._index_bytes = 0
         self._knows_index = threading.Event()
-        self._given_up = threading.Event()
+        self.given_up = threading.Event()  # and the loads in hand with it
 
     @contextmanager
     def loads(self, *, parts_ahead: int) -> Iterator[list[Iterator[Load]]]:
@@ -83,13 +83,13 @@ class Reading:
 
     def give_up(self) -> None:
         """Let whoever reads, or waits for what is read, get Abandoned soon."""
+        self.given_up.set()
         self._identification.give_up()
-        self._given_up.set()
         self._knows_index.set()
 
     def check(self) -> None:
         """Raise Abandoned if it was given up."""
-        if self._given_up.is_set():
+        if self.given_up.is_set():
             raise Abandoned("the run is given up")
 
     def _known_index_bytes(self) -> int:

@@ -44,8 +44,7 @@ class Workers:
         # Each worker ends with None, or with the error that ended it.
         self._done: queue.SimpleQueue[Sequence[FileOutcome] | BaseException | None] = queue.SimpleQueue()
         self._stopped = threading.Event()  # no further batch is begun
-        self._abandoned = threading.Event()  # the load in hand is given up, too
-        self._sessions = [Session(conninfo, reading.contract, self._notify, self._abandoned) for _ in loads]
+        self._sessions = [Session(conninfo, reading.contract, self._notify, reading.given_up) for _ in loads]
         self._threads = [
             threading.Thread(target=self._work, args=work, name="loader-worker", daemon=True)
             for work in zip(self._sessions, loads, strict=True)
@@ -65,8 +64,7 @@ class Workers:
         A thread that outlived the interpreter could crash it.
         """
         self._stopped.set()
-        self._abandoned.set()
-        self._reading.give_up()
+        self._reading.give_up()  # and with it the loads in hand
         patience_ends = time.monotonic() + _PATIENCE_SECONDS
         while any(thread.is_alive() for thread in self._threads):
             # A network that drops everything would be waited for without an end.
@@ -100,7 +98,7 @@ class Workers:
             raise failure
 
     def _notify(self, line: str) -> None:
-        if not self._abandoned.is_set():  # After Ctrl-C a lost connection is no news.
+        if not self._reading.given_up.is_set():  # After Ctrl-C a lost connection is no news.
             self._watcher.notify(line)
 
     def _settler(self, session: Session) -> Settler:
