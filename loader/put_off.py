@@ -47,7 +47,7 @@ class PutOff:
 
     def are_overtaken(self, keys: Keys) -> bool:
         """Say whether one of `keys` (ascending) may be the key of a row that was put off."""
-        if not self._some or not len(keys):
+        if self.is_empty or not len(keys):
             return False
         own = np.concatenate([some.keys for some in self._some])
         places = np.searchsorted(keys, own).clip(max=len(keys) - 1)
