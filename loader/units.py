@@ -29,7 +29,7 @@ _MOST_HELD_BYTES = 80 << 20
 class Units:
     """Puts frames together to units, each `in_merge_order`.
 
-    In AGAIN, rows count as well whose event_id is among `seen`, to which those of each unit are added. Of rows with the
+    In AGAIN, rows count as well whose event_id is among `seen`, to which all are added as they come. Of rows with the
     same event_id, those that came first are in the earlier unit.
     """
 
@@ -52,6 +52,7 @@ class Units:
         if frame.is_empty():
             return
         rows = with_binary_ids(frame, self._contract)
+        rows = rows.with_columns(self._seen.add(rows[KEY]).alias(AGAIN))
         if self._index_bytes > _SMALL_INDEX_BYTES:
             self._waiting.append(rows)
             return
@@ -65,7 +66,7 @@ class Units:
         for rows in self._grouped(is_end=is_end):
             unit = in_merge_order(rows)
             del rows  # Their columns would wait with the unit, texts apart as large as its own.
-            yield unit.with_columns((unit[AGAIN] | self._seen.add(unit[KEY])).alias(AGAIN))
+            yield unit
 
     def _grouped(self, *, is_end: bool) -> Iterator[pl.DataFrame]:
         """Yield the rows of each unit; they come one after the other until the index is large."""
@@ -110,7 +111,7 @@ def with_binary_ids(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
 def in_merge_order(frame: pl.DataFrame) -> pl.DataFrame:
     """Return `frame` (`with_binary_ids`) by event_id, file_id and line.
 
-    One column more, AGAIN (Boolean), says that an earlier row has the same event_id.
+    In AGAIN (Boolean; one column more unless it is there already) rows count whose event_id an earlier one has.
     """
     begins = beginnings(frame[KEY])
     order = begins.arg_sort()
@@ -124,7 +125,8 @@ def in_merge_order(frame: pl.DataFrame) -> pl.DataFrame:
     second = follows.arg_true()
     keys = ordered[KEY]
     again = second.filter(keys.gather(second) == keys.gather(second - 1))
-    return ordered.with_columns(pl.repeat(False, frame.height, eager=True).scatter(again, True).alias(AGAIN))
+    before = ordered[AGAIN] if AGAIN in frame.columns else pl.repeat(False, frame.height, eager=True)
+    return ordered.with_columns(before.scatter(again, True).alias(AGAIN))
 
 
 def _size(frame: pl.DataFrame) -> int:
