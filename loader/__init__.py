@@ -10,8 +10,8 @@ A file's way through the modules, in order:
     canonical    columns in the contract's dtypes: timestamps, jsonb, grammar, key_order; characters  (pure)
     contract     contracts/events.py -> fields, types, schema
     validate     rows + contract -> valid rows and rejects            (pure)
-    units        blocks -> what is merged at once, sorted; ranges holds rows back for a large index, seen tells
-                 which keys came before; uuids                        (pure)
+    units        blocks -> what is merged at once, sorted; ranges holds rows back for a large index, in a file (spill);
+                 seen tells which keys came before; uuids
     encode       rows -> the binary COPY format                        (pure)
     staging      COPY into events or the staging table
     merge        units -> events, rows with known keys some units later (put_off), with what was made of them ahead

@@ -1,14 +1,13 @@
-"""Rows held back by range of keys, so that those close to each other go to the database together. Pure.
+"""Rows held back by range of keys, so that those close to each other go to the database together.
 
 A unit of random keys touches as many pages of a large index as it has rows, each of them read, logged and written for
-one row. Of rows that are held back until there are many, those of one range share their pages.
+one row. Of rows that are held back until there are many, those of one range share their pages. They wait in a file.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from mmap import mmap
 from typing import NamedTuple
 
 import numpy as np
@@ -17,26 +16,26 @@ import pyarrow as pa
 from pyarrow import ipc
 
 from loader.contract import KEY
+from loader.spill import Spill, Spilled
 
-_RANGES = 16
+_RANGES = 64
 _MAX_POPPED_BYTES = 24 << 20
-_LZ4 = pa.Codec("lz4_raw")
 
 
 class _Piece(NamedTuple):
     """Rows of one range that came together, and their share of the size that they came with."""
 
-    compressed: mmap
-    length: int  # uncompressed
+    spilled: Spilled
     schema: pa.Schema
     size: int
 
 
 class Ranges:
-    """Rows by range of keys, compressed, each range's in the order in which they came."""
+    """Rows by range of keys, each range's in the order in which they came."""
 
-    def __init__(self, pattern: pl.Series) -> None:
+    def __init__(self, pattern: pl.Series, spill: Spill) -> None:
         """Take for bounds what cuts `pattern`, keys (Binary) like those to come, into equal parts."""
+        self._spill = spill
         ordered = beginnings(pattern).sort()
         self._bounds = ordered.gather([len(ordered) * number // _RANGES for number in range(1, _RANGES)])
         self._pieces: list[deque[_Piece]] = [deque() for _ in range(_RANGES)]
@@ -48,7 +47,7 @@ class Ranges:
         return sum(self._sizes)
 
     def add(self, frame: pl.DataFrame, size: int) -> None:
-        """Add rows of so many bytes; where nobody else has `frame`, it is gone before they are compressed."""
+        """Add rows of so many bytes; where nobody else has `frame`, it is gone before they are put away."""
         height = frame.height
         numbers = self._bounds.search_sorted(beginnings(frame[KEY]), side="right").to_numpy()
         order = np.argsort(numbers.astype(np.uint8), kind="stable")
@@ -59,13 +58,23 @@ class Ranges:
         for number, count in enumerate(np.bincount(numbers, minlength=_RANGES).tolist()):
             if count:
                 share = max(1, size * count // height)
-                self._pieces[number].append(_piece(rows.slice(start, count), share))
+                self._pieces[number].append(self._piece(rows.slice(start, count), share))
                 self._sizes[number] += share
                 start += count
 
-    def pop_fullest(self) -> pl.DataFrame:
-        """Return what came first to the range that holds most, as much of it as fits into a unit."""
-        return self._pop(self._sizes.index(max(self._sizes)))
+    def pop_fullest(self, least: int) -> pl.DataFrame:
+        """Return what came first to the range that holds most, as much of it as fits into a unit.
+
+        Where it is less than `least` bytes, that of its neighbours comes, too.
+        """
+        first = last = self._sizes.index(max(self._sizes))
+        size = self._sizes[first]
+        while size < least and last - first + 1 < _RANGES:
+            before = self._sizes[first - 1] if first else -1
+            after = self._sizes[last + 1] if last + 1 < _RANGES else -1
+            first, last = (first - 1, last) if before > after else (first, last + 1)
+            size += max(before, after)
+        return pl.concat(self._pop(number) for number in range(first, last + 1) if self._pieces[number])
 
     def drain(self, least: int) -> Iterator[pl.DataFrame]:
         """Yield all rows, range by range; neighbours that have less than `least` bytes come together."""
@@ -88,7 +97,13 @@ class Ranges:
             popped.append(pieces.popleft())
             size += popped[-1].size
         self._sizes[number] -= size
-        return pl.DataFrame(pa.Table.from_batches([_rows(piece) for piece in popped]))
+        return pl.DataFrame(pa.Table.from_batches([self._rows(piece) for piece in popped]))
+
+    def _piece(self, rows: pa.RecordBatch, size: int) -> _Piece:
+        return _Piece(self._spill.put(rows.serialize()), rows.schema, size)
+
+    def _rows(self, piece: _Piece) -> pa.RecordBatch:
+        return ipc.read_record_batch(self._spill.take(piece.spilled), piece.schema)
 
 
 def beginnings(keys: pl.Series) -> pl.Series:
@@ -100,16 +115,3 @@ def are_mixed(one: pl.Series, other: pl.Series) -> bool:
     """Say whether keys (Binary) are spread like those before them; those that ascend with time are not."""
     between = pl.col(KEY).is_between(pl.lit(one.min()), pl.lit(one.max()))
     return bool(other.alias(KEY).to_frame().select(between.mean() >= 0.5).item())  # noqa: PLR2004
-
-
-def _piece(rows: pa.RecordBatch, size: int) -> _Piece:
-    content = rows.serialize()
-    compressed = _LZ4.compress(content)
-    memory = mmap(-1, compressed.size)  # not from the heap: what stays there for so long leaves holes
-    memory.write(memoryview(compressed))
-    return _Piece(memory, content.size, rows.schema, size)
-
-
-def _rows(piece: _Piece) -> pa.RecordBatch:
-    content = _LZ4.decompress(pa.py_buffer(piece.compressed), piece.length)
-    return ipc.read_record_batch(content, piece.schema)

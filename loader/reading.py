@@ -19,6 +19,7 @@ from loader.identify import Identification
 from loader.item import Item
 from loader.prefetch import prefetched
 from loader.seen import SeenKeys
+from loader.spill import Spill
 from loader.units import Units
 
 Progress = Callable[[int, int, int], None]  # bytes read, rows read, rows rejected since the last call
@@ -69,8 +70,8 @@ class Reading:
         # A reader for each time: one load may be read again while the next is begun.
         reader = self.reader(self._advance)
         validated = ahead.validated(reader, self.contract, self._progress, items, is_awaited=is_awaited)
-        with prefetched(validated, depth=1) as parts:
-            yield from ahead.united(parts, Units(self.contract, seen, index_bytes=self._known_index_bytes()))
+        with prefetched(validated, depth=1) as parts, Spill() as spill:
+            yield from ahead.united(parts, Units(self.contract, seen, spill, index_bytes=self._known_index_bytes()))
 
     def reader(self, advance: Callable[[int], None]) -> BlockReader:
         """Return a reader of files; `advance` is told how many bytes it has read."""

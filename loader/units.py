@@ -1,4 +1,4 @@
-"""Valid rows -> units: what goes to the database at once, in the order of its keys. Pure.
+"""Valid rows -> units: what goes to the database at once, in the order of its keys.
 
 A unit is large enough that its cost in round trips is nothing, and small enough that the next one is decoded while
 Postgres works on it. Where the index of events is large and the keys are random, each unit has the keys of one range.
@@ -15,15 +15,21 @@ from loader import uuids
 from loader.contract import KEY, PROVENANCE, Contract, Kind
 from loader.ranges import Ranges, are_mixed, beginnings
 from loader.seen import SeenKeys
+from loader.spill import Spill
 
 AGAIN = "loader: again"  # no field of a contract can have this name
 _UNIT_BYTES = 8 << 20
 # An index of this size stays in the server's memory, whatever is written to it.
 _SMALL_INDEX_BYTES = 64 << 20
 _INDEX_BYTES_PER_ROW = 40
-# Rows held back: two thirds of what has come so far, between these, so that Postgres need not wait for long.
+# Rows held back: two thirds of what has come first, then a quarter, so that Postgres need not wait for long.
 _LEAST_HELD_BYTES = 16 << 20
-_MOST_HELD_BYTES = 80 << 20
+_MANY_HELD_BYTES = 96 << 20
+_MOST_HELD_BYTES = 256 << 20
+_MOST_HELD_IN_MEMORY_BYTES = 32 << 20
+# A unit of rows that were held back has so many at least, or that part of all that are.
+_POPPED_BYTES = 12 << 20
+_POPPED_PART = 6
 
 
 class Units:
@@ -33,10 +39,11 @@ class Units:
     same event_id, those that came first are in the earlier unit.
     """
 
-    def __init__(self, contract: Contract, seen: SeenKeys, *, index_bytes: int) -> None:
+    def __init__(self, contract: Contract, seen: SeenKeys, spill: Spill, *, index_bytes: int) -> None:
         """index_bytes: how large the index on event_id is before."""
         self._contract = contract
         self._seen = seen
+        self._spill = spill
         self._index_bytes = index_bytes
         # While the index is small: rows that are no unit yet. `_before` are the bytes of all units before.
         self._gathered: list[pl.DataFrame] = []
@@ -92,15 +99,22 @@ class Units:
     def _by_range(self, *, is_end: bool) -> Iterator[pl.DataFrame]:
         """Hold rows back by range of keys; yield those of the fullest ranges where enough are held."""
         if self._ranges is None:
-            self._ranges = Ranges(self._waiting[0][KEY])
+            self._ranges = Ranges(self._waiting[0][KEY], self._spill)
         while self._waiting:
             size = _size(self._waiting[0])
             self._come += size
             self._ranges.add(self._waiting.popleft(), size)
-            while self._ranges.size > min(max(self._come * 2 // 3, _LEAST_HELD_BYTES), _MOST_HELD_BYTES):
-                yield self._ranges.pop_fullest()
+            while self._ranges.size > self._most_held():
+                yield self._ranges.pop_fullest(min(_POPPED_BYTES, self._ranges.size // _POPPED_PART))
         if is_end:
-            yield from self._ranges.drain(_UNIT_BYTES)
+            yield from self._ranges.drain(_POPPED_BYTES)
+
+    def _most_held(self) -> int:
+        """Return how many bytes of rows may be held back."""
+        if self._spill.has_failed:
+            return _MOST_HELD_IN_MEMORY_BYTES
+        first = min(max(self._come * 2 // 3, _LEAST_HELD_BYTES), _MANY_HELD_BYTES)
+        return max(first, min(self._come // 4, _MOST_HELD_BYTES))
 
 
 def with_binary_ids(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from loader import contract, ranges, units
 from loader.contract import KEY, PROVENANCE
 from loader.seen import SeenKeys
+from loader.spill import Spill
 
 TERMS = contract.load()
 LARGE = 1 << 40  # bytes of an index
@@ -26,7 +27,10 @@ def _small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few thousand rows are many."""
     monkeypatch.setattr(units, "_UNIT_BYTES", 20_000)
     monkeypatch.setattr(units, "_LEAST_HELD_BYTES", 50_000)
+    monkeypatch.setattr(units, "_MANY_HELD_BYTES", 200_000)
     monkeypatch.setattr(units, "_MOST_HELD_BYTES", 400_000)
+    monkeypatch.setattr(units, "_MOST_HELD_IN_MEMORY_BYTES", 100_000)
+    monkeypatch.setattr(units, "_POPPED_BYTES", 20_000)
     monkeypatch.setattr(ranges, "_MAX_POPPED_BYTES", 80_000)
 
 
@@ -54,12 +58,13 @@ def _ascending() -> Iterator[uuid.UUID]:
 def _units(frames: list[pl.DataFrame], index_bytes: int, *, are_known: bool = False) -> list[pl.DataFrame]:
     seen = SeenKeys()
     seen.expects_known = are_known
-    cut = units.Units(TERMS, seen, index_bytes=index_bytes)
     found: list[pl.DataFrame] = []
-    for frame in frames:
-        cut.take(frame)
-        found += cut.due()
-    return [*found, *cut.due(is_end=True)]
+    with Spill() as spill:
+        cut = units.Units(TERMS, seen, spill, index_bytes=index_bytes)
+        for frame in frames:
+            cut.take(frame)
+            found += cut.due()
+        return [*found, *cut.due(is_end=True)]
 
 
 def _spread(unit: pl.DataFrame) -> float:
