@@ -26,7 +26,6 @@ from loader.errors import AccountingError
 from loader.model import Counts
 from loader.prepared import Encoded, Prepared
 from loader.put_off import Apart, PutOff, apart, beginnings_of
-from loader.units import AGAIN
 
 # Fewer rows than this are not worth another way than the plain one.
 _FEW = 100
@@ -81,17 +80,17 @@ class Merger:
             if self.expects_known:
                 yield unit, None
                 continue
-            prepared = Prepared(unit, None if is_awaited else self._begun(unit))
+            prepared = Prepared(unit)
             if not is_awaited:
+                prepared.encoded = self._begun(unit, prepared)
                 prepared.make()
             yield unit, prepared
             prepared.make()
             is_awaited = False
 
-    def _begun(self, unit: pl.DataFrame) -> Encoded | None:
-        is_new = ~unit[AGAIN]
+    def _begun(self, unit: pl.DataFrame, prepared: Prepared) -> Encoded | None:
         may_copy = self._expects_new and self._may_copy is not False and unit.height >= _FEW
-        return begun(unit, self._contract, is_new) if may_copy and is_new.any() else None
+        return begun(unit, self._contract, prepared.is_new) if may_copy and prepared.new else None
 
     def merge(self, unit: pl.DataFrame, prepared: Prepared | None = None) -> None:
         """Merge all rows of `unit` (`units.in_merge_order`).
@@ -211,15 +210,17 @@ class Merger:
         """Copy the rows with new keys straight into `events`; return the others, or all where Postgres refuses."""
         if self._expects_new:
             try:
-                return prepared.again.rows if self._copy(unit, ~unit[AGAIN], prepared.encoded) else unit
+                return (
+                    prepared.again.rows if self._copy(unit, prepared.is_new, prepared.new, prepared.encoded) else unit
+                )
             except errors.UniqueViolation:
                 self._expects_new, self._may_expect_new = False, False
         is_known = self._look_up(unit[KEY])
         self.expects_known = bool(is_known.all())
-        self._expects_new = self._may_expect_new and not (is_known & ~unit[AGAIN]).any()
-        is_new = ~(unit[AGAIN] | is_known)
+        self._expects_new = self._may_expect_new and not (is_known & prepared.is_new).any()
+        is_new = prepared.is_new & ~is_known
         try:
-            return unit.filter(~is_new) if self._copy(unit, is_new) else unit
+            return unit.filter(~is_new) if self._copy(unit, is_new, int(is_new.sum())) else unit
         except errors.UniqueViolation:  # another session came in between, or it is not the key that is not unique
             return unit
 
@@ -230,13 +231,12 @@ class Merger:
         places = pl.Series(found[0] if found else [], dtype=pl.Int64)
         return pl.int_range(len(keys), eager=True).is_in(places.implode())
 
-    def _copy(self, unit: pl.DataFrame, is_new: pl.Series, encoded: Encoded | None = None) -> bool:
-        """Copy the rows that are said to be new; return False where Postgres refuses a row's content.
+    def _copy(self, unit: pl.DataFrame, is_new: pl.Series, new: int, encoded: Encoded | None = None) -> bool:
+        """Copy the rows that are said to be new, so many; return False where Postgres refuses a row's content.
 
         Raises:
             errors.UniqueViolation: one is not new.
         """
-        new = is_new.sum()
         if new:
             try:
                 with self._connection.transaction():

@@ -18,17 +18,29 @@ Encoded = Generator[bytes]  # rows in COPY's format
 
 
 class Prepared:
-    """What is made of one unit (`units.in_merge_order`), by whichever thread asks for it first."""
+    """What is made of one unit (`units.in_merge_order`), by whichever thread asks for it first.
 
-    def __init__(self, unit: pl.DataFrame, encoded: Encoded | None = None) -> None:
-        """encoded: the beginning of what will be copied, most likely: the rows that are not AGAIN."""
-        self.encoded = encoded
+    encoded: the beginning of what will be copied, most likely: the rows that are not AGAIN. None where it isn't made.
+    """
+
+    def __init__(self, unit: pl.DataFrame) -> None:
         self._unit = unit
+        self.encoded: Encoded | None = None
+
+    @cached_property
+    def is_new(self) -> pl.Series:
+        """Which rows are not AGAIN (Boolean)."""
+        return ~self._unit[AGAIN]
+
+    @cached_property
+    def new(self) -> int:
+        """How many they are."""
+        return int(self.is_new.sum())
 
     @cached_property
     def new_keys(self) -> Keys:
-        """The keys of the rows that are not AGAIN, ascending."""
-        return beginnings_of(self._unit.select(KEY).filter(~self._unit[AGAIN]))
+        """Their keys, ascending."""
+        return beginnings_of(self._unit.select(KEY).filter(self.is_new))
 
     @cached_property
     def again(self) -> Apart:
@@ -37,4 +49,4 @@ class Prepared:
 
     def make(self) -> None:
         """Make what was not asked for yet."""
-        _ = self.new_keys, self.again
+        _ = self.new, self.new_keys, self.again
