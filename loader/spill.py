@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from loader.errors import FileUnavailable
 
-_PAGE_BYTES = 64 << 10
+_PAGE_BYTES = 32 << 10
 _LARGE = "/var/tmp"  # noqa: S108 # for large files (file-hierarchy(7)), where /tmp may be memory; the file has no name
 
 
@@ -52,17 +52,12 @@ class Spill:
     def put(self, content: pa.Buffer) -> Spilled:
         """Put a content in."""
         if not self.has_failed:
-            needed = -(-content.size // _PAGE_BYTES)
-            while len(self._free) < needed:
-                self._free.append(self._pages)
-                self._pages += 1
+            pages = self._unused(-(-content.size // _PAGE_BYTES))
             try:
-                self._write(content, self._free[-needed:])
+                self._write(content, pages)
             except OSError:  # No room, most likely. The content is still at hand.
                 self.has_failed = True
             else:
-                pages = self._free[-needed:]
-                del self._free[-needed:]
                 return Spilled(content.size, _checksum(content), pages, None)
         return Spilled(content.size, 0, [], content)
 
@@ -82,6 +77,12 @@ class Spill:
             raise _lost("they are not what was written")
         self._free += spilled.pages
         return content
+
+    def _unused(self, count: int) -> list[int]:
+        while len(self._free) < count:
+            self._free.append(self._pages)
+            self._pages += 1
+        return [self._free.pop() for _ in range(count)]
 
     def _write(self, content: pa.Buffer, pages: list[int]) -> None:
         if self._file is None:
@@ -103,11 +104,15 @@ class Spill:
         return content
 
 
+def folder() -> str | None:
+    """Return where the file is made; None is where Python makes temporary files."""
+    return os.environ.get("TMPDIR") or (_LARGE if os.access(_LARGE, os.W_OK | os.X_OK) else None)
+
+
 def _made() -> FileIO:
     import tempfile  # few loads need it
 
-    folder = os.environ.get("TMPDIR") or (_LARGE if os.access(_LARGE, os.W_OK | os.X_OK) else None)
-    return tempfile.TemporaryFile(dir=folder, buffering=0)
+    return tempfile.TemporaryFile(dir=folder(), buffering=0)
 
 
 def _checksum(content: pa.Buffer) -> int:

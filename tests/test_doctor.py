@@ -213,6 +213,19 @@ def test_a_full_file_system_is_a_failure(host: Host, landing: Path) -> None:
         assert checks_host.free_space(host).level == "fail"
 
 
+def test_a_folder_for_temporary_files_that_has_no_room_is_a_warning(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "temporary"
+    monkeypatch.setenv("TMPDIR", str(folder))
+    assert "no temporary file can be made (No such file or directory)" in checks_host.temporary_space(host).message
+    folder.mkdir()
+    assert checks_host.temporary_space(host).level == "ok"
+    with mounted(folder, "size=1m"):
+        finding = checks_host.temporary_space(host)
+        assert (finding.level, finding.message.partition(":")[2][:25]) == ("warn", " 1 MB free, 400 MB may be")
+
+
 @pytest.mark.parametrize("name", ["archive", "quarantine"])
 def test_another_file_system_for_archive_or_quarantine_is_a_failure(name: str, host: Host, landing: Path) -> None:
     folder = landing / name

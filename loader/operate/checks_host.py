@@ -25,6 +25,7 @@ _NETWORK = re.compile(
 _IN_MEMORY = ("tmpfs", "ramfs")
 _LITTLE_ROOM = 1_000_000_000
 _NO_ROOM = 100_000_000
+_SPILLED = 400_000_000  # at most, by each job
 _CLOCK_SECONDS = 2.0
 _FEW_INSTANCES = 128
 _INOTIFY = Path("/proc/sys/fs/inotify")
@@ -102,6 +103,26 @@ def free_space(host: Host) -> Finding:
     return ok(room)
 
 
+def temporary_space(host: Host) -> Finding:
+    """There is room for rows that wait."""
+    from loader import spill  # heavy
+
+    folder = spill.folder() or tempfile.gettempdir()
+    due = host.settings.jobs * _SPILLED
+    slower = "rows of a large file wait in memory, and loading them into a large table takes longer"
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            free = shutil.disk_usage(folder).free
+    except OSError as error:
+        return warn(f"{folder}: no temporary file can be made ({error.strerror}): {slower}", "export TMPDIR=/var/tmp")
+    if free < due:
+        return warn(
+            f"{folder}: {megabytes(free)} free, {megabytes(due)} may be needed: {slower}",
+            f"df -h {shlex.quote(folder)}   # or name another folder in TMPDIR",
+        )
+    return ok(f"{folder}: {megabytes(free)} free")
+
+
 def file_clock(host: Host) -> Finding:
     """The file system tells the same time as this machine: whether a file is still in use is told by its time."""
     folder = host.settings.landing
@@ -162,4 +183,4 @@ def _sysctl(name: str, value: int) -> str:
     return f"echo fs.inotify.{name}={value} | sudo tee -a /etc/sysctl.d/60-loader.conf && sudo sysctl --system"
 
 
-CHECKS: list[Check] = [file_system, free_space, file_clock, inotify]
+CHECKS: list[Check] = [file_system, free_space, temporary_space, file_clock, inotify]
