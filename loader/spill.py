@@ -7,6 +7,8 @@ was in it at one time, and much of it is overwritten before the kernel writes it
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
 from io import FileIO
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -87,32 +89,37 @@ class Spill:
     def _write(self, content: pa.Buffer, pages: list[int]) -> None:
         if self._file is None:
             self._file = _made()
-        view = memoryview(content)
-        for number, page in enumerate(pages):
-            self._file.seek(page * _PAGE_BYTES)
-            piece = view[number * _PAGE_BYTES : (number + 1) * _PAGE_BYTES]
+        for piece in _paged(content, pages, self._file):
             if self._file.write(piece) != len(piece):
                 raise OSError
 
     def _read(self, spilled: Spilled) -> pa.Buffer:
         assert self._file is not None  # noqa: S101 # it was written to
         content = pa.allocate_buffer(spilled.length)
-        view = memoryview(content)
-        for number, page in enumerate(spilled.pages):
-            self._file.seek(page * _PAGE_BYTES)
-            self._file.readinto(view[number * _PAGE_BYTES : (number + 1) * _PAGE_BYTES])
+        for piece in _paged(content, spilled.pages, self._file):
+            self._file.readinto(piece)
         return content
 
 
-def folder() -> str | None:
-    """Return where the file is made; None is where Python makes temporary files."""
-    return os.environ.get("TMPDIR") or (_LARGE if os.access(_LARGE, os.W_OK | os.X_OK) else None)
+def folder() -> str:
+    """Return where the file is made.
+
+    Raises:
+        OSError: temporary files can't be made anywhere.
+    """
+    return os.environ.get("TMPDIR") or (_LARGE if os.access(_LARGE, os.W_OK | os.X_OK) else tempfile.gettempdir())
 
 
 def _made() -> FileIO:
-    import tempfile  # few loads need it
-
     return tempfile.TemporaryFile(dir=folder(), buffering=0)
+
+
+def _paged(content: pa.Buffer, pages: list[int], file: FileIO) -> Iterator[memoryview]:
+    """Yield what of the content belongs on each page, the file being at its place."""
+    view = memoryview(content)
+    for number, page in enumerate(pages):
+        file.seek(page * _PAGE_BYTES)
+        yield view[number * _PAGE_BYTES : (number + 1) * _PAGE_BYTES]
 
 
 def _checksum(content: pa.Buffer) -> int:

@@ -107,7 +107,7 @@ def temporary_space(host: Host) -> Finding:
     """There is room for rows that wait."""
     from loader import spill  # heavy
 
-    folder = spill.folder() or tempfile.gettempdir()
+    folder = spill.folder()
     due = host.settings.jobs * _SPILLED
     slower = "rows of a large file wait in memory, and loading them into a large table takes longer"
     try:
