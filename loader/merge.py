@@ -90,7 +90,7 @@ class Merger:
 
     def _begun(self, unit: pl.DataFrame, prepared: Prepared) -> Encoded | None:
         may_copy = self._expects_new and self._may_copy is not False and unit.height >= _FEW
-        return begun(unit, self._contract, prepared.is_new) if may_copy and prepared.new else None
+        return begun(unit, self._contract, prepared.is_new) if may_copy and prepared.is_new.any() else None
 
     def merge(self, unit: pl.DataFrame, prepared: Prepared | None = None) -> None:
         """Merge all rows of `unit` (`units.in_merge_order`).
@@ -210,9 +210,7 @@ class Merger:
         """Copy the rows with new keys straight into `events`; return the others, or all where Postgres refuses."""
         if self._expects_new:
             try:
-                return (
-                    prepared.again.rows if self._copy(unit, prepared.is_new, prepared.new, prepared.encoded) else unit
-                )
+                return prepared.again.rows if self._copy(unit, prepared.is_new, prepared.encoded) else unit
             except errors.UniqueViolation:
                 self._expects_new, self._may_expect_new = False, False
         is_known = self._look_up(unit[KEY])
@@ -220,7 +218,7 @@ class Merger:
         self._expects_new = self._may_expect_new and not (is_known & prepared.is_new).any()
         is_new = prepared.is_new & ~is_known
         try:
-            return unit.filter(~is_new) if self._copy(unit, is_new, int(is_new.sum())) else unit
+            return unit.filter(~is_new) if self._copy(unit, is_new) else unit
         except errors.UniqueViolation:  # another session came in between, or it is not the key that is not unique
             return unit
 
@@ -231,12 +229,13 @@ class Merger:
         places = pl.Series(found[0] if found else [], dtype=pl.Int64)
         return pl.int_range(len(keys), eager=True).is_in(places.implode())
 
-    def _copy(self, unit: pl.DataFrame, is_new: pl.Series, new: int, encoded: Encoded | None = None) -> bool:
-        """Copy the rows that are said to be new, so many; return False where Postgres refuses a row's content.
+    def _copy(self, unit: pl.DataFrame, is_new: pl.Series, encoded: Encoded | None = None) -> bool:
+        """Copy the rows that are said to be new; return False where Postgres refuses a row's content.
 
         Raises:
             errors.UniqueViolation: one is not new.
         """
+        new = is_new.sum()
         if new:
             try:
                 with self._connection.transaction():

@@ -33,11 +33,6 @@ class Prepared:
         return ~self._unit[AGAIN]
 
     @cached_property
-    def new(self) -> int:
-        """How many they are."""
-        return int(self.is_new.sum())
-
-    @cached_property
     def new_keys(self) -> Keys:
         """Their keys, ascending."""
         return beginnings_of(self._unit.select(KEY).filter(self.is_new))
@@ -49,4 +44,4 @@ class Prepared:
 
     def make(self) -> None:
         """Make what was not asked for yet."""
-        _ = self.new, self.new_keys, self.again
+        _ = self.is_new, self.new_keys, self.again
