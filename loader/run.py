@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from loader import landing, memory
 from loader.identify import Identification
-from loader.landing import LandingFile
+from loader.landing import Format, LandingFile
 from loader.model import FileOutcome
 from loader.report import RunReport
 from loader.settings import Settings, names_database
@@ -108,8 +108,7 @@ def run(
         Sidecar(files=len(files)) as filer,
         Identification(work, hasher, takers=min(settings.jobs, len(work))) as identification,
     ):
-        parts_ahead = _parts_ahead(work, settings.jobs)
-        _load(settings, identification, watcher, report, terms, sidecar=filer, parts_ahead=parts_ahead)
+        _load(settings, identification, watcher, report, terms, work=work, sidecar=filer)
     report.seconds = time.monotonic() - started
 
 
@@ -140,8 +139,8 @@ def _load(
     report: RunReport,
     terms: Contract | None,
     *,
+    work: Sequence[Sequence[LandingFile]],
     sidecar: Sidecar,
-    parts_ahead: int,
 ) -> None:
     # Heavy imports stand here, since a run that finds nothing needs none of them, and the first files are hashed
     # meanwhile.
@@ -150,9 +149,13 @@ def _load(
             from loader import contract
             from loader.reading import Reading
 
+            if any(file.format is Format.PARQUET for files in work for file in files):
+                # Else whoever reads the first of them would import it, beside the imports below, which delays both.
+                from loader import parquet  # noqa: F401
+
         terms = terms or contract.load(settings.contracts)
         reading = Reading(terms, identification, watcher.progress, max_line_bytes=settings.max_line_bytes)
-        loads = context.enter_context(reading.loads(parts_ahead=parts_ahead))
+        loads = context.enter_context(reading.loads(parts_ahead=_parts_ahead(work, settings.jobs)))
         with _lean_imports():  # What talks to the database comes last: the first rows are read meanwhile.
             from loader import merge, migrate, scratch
             from loader.database import connected, refuse_pooler, reported
