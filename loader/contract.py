@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from types import ModuleType
@@ -100,6 +100,10 @@ class Contract:
     def columns(self) -> list[str]:
         """Names of the fields, in the contract's order."""
         return [field.name for field in self.fields]
+
+    def unsorted(self) -> Contract:
+        """Return the contract under which the members of objects stay in their places."""
+        return replace(self, fields=tuple(replace(field, may_be_sorted=False) for field in self.fields))
 
 
 def load(folder: Path | None = None) -> Contract:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from loader import ahead, contract, landing
@@ -21,6 +23,7 @@ from loader.validate import validate
 from tests.support import Load, Query, event, write_ndjson
 
 TERMS = contract.load()
+UNSORTED = '{"ccc":3,"bb":2,"a":1}'
 SECONDS = 30.0  # none of these waits takes as long, unless something is broken
 
 
@@ -80,6 +83,28 @@ def test_where_the_database_cannot_be_used_no_thread_goes_on_reading(
     monkeypatch.undo()
     assert load()[0] == 0
     assert query("SELECT count(*) FROM events") == [(1000,)]
+
+
+@pytest.mark.parametrize(
+    ("takers", "expected"),
+    [
+        pytest.param(1, '{"a":1,"bb":2,"ccc":3}', id="one"),
+        pytest.param(2, UNSORTED, id="two"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.ndjson", "a.parquet"])
+def test_keys_are_sorted_unless_several_loads_are_read_at_once(
+    tmp_path: Path, name: str, takers: int, expected: str
+) -> None:
+    events = [event(properties=UNSORTED) for _ in range(100)]
+    if name == "a.parquet":
+        pl.DataFrame(events).write_parquet(tmp_path / name)
+    else:
+        write_ndjson(tmp_path / name, *[json.dumps(one).replace(json.dumps(UNSORTED), UNSORTED) for one in events])
+    with reading_of(tmp_path, takers) as reading, reading.loads(parts_ahead=1) as (loads, *_):
+        reading.know_index(0)
+        units = [part.unit for part in next(loads).parts() if isinstance(part, Checked) and part.unit is not None]
+    assert pl.concat(units)["properties"].to_list() == [expected] * 100
 
 
 def test_no_unit_is_cut_before_the_size_of_the_index_is_known(tmp_path: Path) -> None:
