@@ -9,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
+import polars as pl
 import psycopg
 import pytest
 from psycopg import sql
@@ -36,6 +37,23 @@ def test_an_idle_run_opens_no_connection_and_imports_nothing_heavy(landing: Path
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
     assert "nothing to load" in done.stderr
+
+
+@pytest.mark.parametrize(("name", "imported"), [("a.ndjson", "False"), ("a.parquet", "True")])
+def test_what_reads_parquet_is_imported_only_for_such_a_file(
+    landing: Path, database: str, name: str, imported: str
+) -> None:
+    if name == "a.parquet":
+        pl.DataFrame([event(properties="{}")]).write_parquet(landing / name)
+    else:
+        write_ndjson(landing / name, event())
+    code = (
+        "import sys; from loader.cli import main; "
+        f"assert main(['run', '--settle=0', '--landing', {str(landing)!r}, '--database-url', {database!r}]) == 0; "
+        "print('pyarrow.parquet' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == imported
 
 
 @pytest.mark.parametrize(
