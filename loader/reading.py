@@ -35,7 +35,7 @@ class Reading:
         self.seen = SeenKeys()  # in all loads
         self.contract = contract
         # Several takers wait for this one process more than for Postgres, which has a session for each to sort in.
-        self._decoded = contract if identification.takers == 1 else contract.unsorted()
+        self._decoding_contract = contract if identification.takers == 1 else contract.unsorted()
         self._identification = identification
         self._tell = progress
         self._max_line_bytes = max_line_bytes
@@ -77,7 +77,7 @@ class Reading:
 
     def reader(self, advance: Callable[[int], None]) -> BlockReader:
         """Return a reader of files; `advance` is told how many bytes it has read."""
-        return BlockReader(self._decoded, max_line_bytes=self._max_line_bytes, advance=advance)
+        return BlockReader(self._decoding_contract, max_line_bytes=self._max_line_bytes, advance=advance)
 
     def know_index(self, size: int) -> None:
         """Take note of how large, in bytes, the index on event_id is; no unit is cut before that is known."""
