@@ -52,8 +52,12 @@ def reading_of(folder: Path, takers: int = 1) -> Iterator[Reading]:
         yield Reading(TERMS, identified, lambda *_: None, max_line_bytes=1 << 20)
 
 
+def units(parts: Iterator[Part]) -> list[pl.DataFrame]:
+    return [part.unit for part in parts if isinstance(part, Checked) and part.unit is not None]
+
+
 def rows(parts: Iterator[Part]) -> int:
-    return sum(part.unit.height for part in parts if isinstance(part, Checked) and part.unit is not None)
+    return sum(unit.height for unit in units(parts))
 
 
 def test_rows_are_read_before_the_database_is_looked_at(
@@ -103,8 +107,8 @@ def test_keys_are_sorted_unless_several_loads_are_read_at_once(
         write_ndjson(tmp_path / name, *[json.dumps(one).replace(json.dumps(UNSORTED), UNSORTED) for one in events])
     with reading_of(tmp_path, takers) as reading, reading.loads(parts_ahead=1) as (loads, *_):
         reading.know_index(0)
-        units = [part.unit for part in next(loads).parts() if isinstance(part, Checked) and part.unit is not None]
-    assert pl.concat(units)["properties"].to_list() == [expected] * 100
+        read = pl.concat(units(next(loads).parts()))
+    assert read["properties"].to_list() == [expected] * 100
 
 
 def test_no_unit_is_cut_before_the_size_of_the_index_is_known(tmp_path: Path) -> None:
